@@ -1,0 +1,9 @@
+#![forbid(unsafe_code)]
+//! Nessen.
+
+pub mod client_address;
+pub mod config;
+pub mod lifecycle;
+pub mod protocol;
+pub mod refusal;
+pub mod units;
