@@ -1,60 +1,89 @@
 //! The life of the process: its phase, the signals that move it, and whether it wants traffic.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::Instant;
 
 use tokio::sync::watch;
 
 mod phase;
 pub mod readiness;
+pub mod signals;
 
 pub use phase::{Event, Phase};
 
 /// A reader of the phase. Cheap to clone; every part of the server holds one.
 #[derive(Debug, Clone)]
 pub struct Lifecycle {
-    phase: watch::Receiver<Phase>,
+    watch: watch::Receiver<Phase>,
+    shared: Arc<Shared>,
+}
+
+/// What is read on the way of every request, without a lock.
+#[derive(Debug)]
+struct Shared {
+    phase: AtomicU8,
+    refusing: AtomicBool,
     started: Instant,
 }
 
 /// The one writer of the phase.
 #[derive(Debug)]
 pub struct LifecycleWriter {
-    phase: watch::Sender<Phase>,
+    watch: watch::Sender<Phase>,
+    shared: Arc<Shared>,
 }
 
 /// A life that begins now.
 pub fn begin() -> (LifecycleWriter, Lifecycle) {
     let (sender, receiver) = watch::channel(Phase::Starting);
-    (LifecycleWriter { phase: sender }, Lifecycle { phase: receiver, started: Instant::now() })
+    let shared = Arc::new(Shared {
+        phase: AtomicU8::new(Phase::Starting as u8),
+        refusing: AtomicBool::new(false),
+        started: Instant::now(),
+    });
+    (LifecycleWriter { watch: sender, shared: shared.clone() }, Lifecycle { watch: receiver, shared })
 }
 
 impl LifecycleWriter {
     /// Moves the phase on, logs the step, and returns where it is now.
     pub fn apply(&self, event: Event) -> Phase {
-        let before = *self.phase.borrow();
+        let before = *self.watch.borrow();
         let after = before.next(event);
         if after != before {
+            self.shared.phase.store(after as u8, Ordering::Release);
+            self.watch.send_replace(after);
             tracing::info!(from = before.as_str(), to = after.as_str(), "phase");
-            self.phase.send_replace(after);
         }
         after
+    }
+
+    /// Ends the drain delay: from now on new requests are refused.
+    pub fn refuse_new_requests(&self) {
+        self.shared.refusing.store(true, Ordering::Release);
     }
 }
 
 impl Lifecycle {
     /// The phase at this moment.
     pub fn phase(&self) -> Phase {
-        *self.phase.borrow()
+        let phase = self.shared.phase.load(Ordering::Acquire);
+        Phase::ALL.get(usize::from(phase)).copied().unwrap_or(Phase::Stopping)
+    }
+
+    /// Whether the drain delay is over, so that new requests are refused.
+    pub fn refuses_new_requests(&self) -> bool {
+        self.shared.refusing.load(Ordering::Acquire)
     }
 
     /// When this life began.
     pub fn started(&self) -> Instant {
-        self.started
+        self.shared.started
     }
 
     /// Waits until the phase is `phase` or later.
     pub async fn reached(&mut self, phase: Phase) {
         // The writer only goes away with the process; then there is nothing left to wait for.
-        let _ = self.phase.wait_for(|now| *now >= phase).await;
+        let _ = self.watch.wait_for(|now| *now >= phase).await;
     }
 }

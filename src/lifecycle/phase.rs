@@ -62,7 +62,6 @@ impl Phase {
 mod tests {
     use super::Event::*;
     use super::Phase::*;
-    use super::*;
 
     #[test]
     fn every_pair_of_phase_and_event_has_its_successor() {

@@ -1,0 +1,98 @@
+//! One request and its answer, as the layers see it from the side.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
+
+use http::Request;
+use tokio::time::Instant;
+
+use crate::protocol::Protocol;
+
+/// What is known of a request apart from its head: it travels in the request's extensions as an
+/// `Arc<Exchange>`, and stays with the response body until the last byte.
+#[derive(Debug)]
+pub struct Exchange {
+    /// The socket's other end.
+    pub peer: SocketAddr,
+    /// Whom it speaks for: the peer itself, or the client that a trusted proxy named.
+    pub client: IpAddr,
+    /// Whether the peer is a trusted proxy.
+    pub trusted_peer: bool,
+    /// What the connection speaks.
+    pub protocol: Protocol,
+    /// The first byte of the head.
+    pub started: Instant,
+    /// The request target held a fragment, which the parser has dropped (RFC 9112 section 3.2).
+    pub fragment: bool,
+    /// The connection was accepted over `limits.max_connections`: only probes are answered on it.
+    pub probe_only: bool,
+    /// Accepted while draining and not answered yet: the promise of an open listener still holds.
+    pub first_in_drain: bool,
+    /// Identifies the exchange in the log, the answer and the problem body. Set once, by the
+    /// request id layer.
+    pub request_id: std::sync::OnceLock<Arc<str>>,
+    route: AtomicU16,
+    bytes_in: AtomicU64,
+    close: AtomicBool,
+}
+
+impl Exchange {
+    /// An exchange that begins at `started`.
+    pub fn new(peer: SocketAddr, client: IpAddr, protocol: Protocol, started: Instant) -> Self {
+        Self {
+            peer,
+            client,
+            trusted_peer: false,
+            protocol,
+            started,
+            fragment: false,
+            probe_only: false,
+            first_in_drain: false,
+            request_id: std::sync::OnceLock::new(),
+            route: AtomicU16::new(0),
+            bytes_in: AtomicU64::new(0),
+            close: AtomicBool::new(false),
+        }
+    }
+
+    /// The exchange that `request` belongs to; `None` where a layer is used outside the server.
+    pub fn of<B>(request: &Request<B>) -> Option<&Arc<Self>> {
+        request.extensions().get()
+    }
+
+    /// The request id, or nothing before the layer that sets it.
+    pub fn id(&self) -> &str {
+        self.request_id.get().map_or("", |id| id)
+    }
+
+    /// Asks for the connection to be closed after this answer (HTTP/1).
+    pub fn close_after(&self) {
+        self.close.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether somebody asked for that.
+    pub fn closes(&self) -> bool {
+        self.close.load(Ordering::Relaxed)
+    }
+
+    /// Counts bytes of the request body.
+    pub fn add_bytes_in(&self, bytes: u64) {
+        self.bytes_in.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Bytes of the request body so far.
+    pub fn bytes_in(&self) -> u64 {
+        self.bytes_in.load(Ordering::Relaxed)
+    }
+
+    /// Notes which route was chosen, by its index in the metrics.
+    pub fn set_route(&self, index: u16) {
+        self.route.store(index, Ordering::Relaxed);
+    }
+
+    /// The route that was chosen; 0 where none was.
+    pub fn route(&self) -> u16 {
+        self.route.load(Ordering::Relaxed)
+    }
+}

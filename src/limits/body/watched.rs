@@ -1,0 +1,175 @@
+//! A request body under watch.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::{BodyLimitsLayer, Verdict};
+use crate::body::BoxError;
+use crate::exchange::Exchange;
+use crate::pace::Pace;
+use crate::refusal::{Reason, Refusal};
+
+pin_project! {
+    /// Counts the bytes that go by and times the pauses between them.
+    ///
+    /// Only time in which the handler waits for the client is counted: a handler that reads
+    /// slowly makes no client slow. A body whose bytes are there when asked for costs no clock.
+    #[derive(Debug)]
+    pub struct WatchedBody<B> {
+        #[pin]
+        body: B,
+        watch: Option<Box<Watch>>,
+    }
+}
+
+#[derive(Debug)]
+struct Watch {
+    limits: BodyLimitsLayer,
+    verdict: Verdict,
+    exchange: Option<Arc<Exchange>>,
+    size: u64,
+    pace: Option<Pace>,
+    pause: Option<Pause>,
+}
+
+/// The handler is waiting for the client.
+#[derive(Debug)]
+struct Pause {
+    since: Instant,
+    reason: Reason,
+    clock: Pin<Box<Sleep>>,
+}
+
+impl<B> WatchedBody<B> {
+    /// A body that is known to be empty needs no watch.
+    pub(super) fn empty(body: B) -> Self {
+        Self { body, watch: None }
+    }
+
+    pub(super) fn new(
+        body: B,
+        limits: BodyLimitsLayer,
+        verdict: Verdict,
+        exchange: Option<Arc<Exchange>>,
+    ) -> Self {
+        let pace = limits.min_rate.map(|rate| Pace::new(rate, 0));
+        Self { body, watch: Some(Box::new(Watch { limits, verdict, exchange, size: 0, pace, pause: None })) }
+    }
+}
+
+impl Watch {
+    /// Ends the body with a refusal.
+    fn refuse(&self, refusal: Refusal) -> BoxError {
+        // An HTTP/1 connection whose body is not read to its end cannot carry another request.
+        if let Some(exchange) = &self.exchange {
+            exchange.close_after();
+        }
+        self.verdict.set(refusal.clone());
+        refusal.into()
+    }
+
+    fn arrived(&mut self, bytes: u64) -> Result<(), BoxError> {
+        self.size += bytes;
+        if let Some(exchange) = &self.exchange {
+            exchange.add_bytes_in(bytes);
+        }
+        if self.size > self.limits.max_size {
+            return Err(self.refuse(self.limits.too_large()));
+        }
+        if let Some(pace) = &mut self.pace {
+            pace.moved(bytes);
+        }
+        Ok(())
+    }
+
+    fn pause_ends(&mut self) {
+        if let (Some(pause), Some(pace)) = (self.pause.take(), &mut self.pace) {
+            pace.waited(pause.since.elapsed());
+        }
+    }
+
+    /// Waits on, unless the client's time is up.
+    fn pause(&mut self, cx: &mut Context<'_>) -> Poll<BoxError> {
+        let pause = self.pause.get_or_insert_with(|| {
+            let gap = self.limits.timeout;
+            let patience = self.pace.map(|pace| pace.patience()).filter(|patience| *patience < gap);
+            let reason = if patience.is_some() { Reason::BodyTooSlow } else { Reason::BodyTimeout };
+            let since = Instant::now();
+            Pause { since, reason, clock: Box::pin(sleep_until(since + patience.unwrap_or(gap))) }
+        });
+        if pause.clock.as_mut().poll(cx).is_pending() {
+            return Poll::Pending;
+        }
+        let refusal = match pause.reason {
+            Reason::BodyTooSlow => {
+                let rate = self.limits.min_rate.map_or(0, |rate| rate.bytes_per_second);
+                Refusal::new(Reason::BodyTooSlow, format!("the request body comes slower than {rate} B/s"))
+                    .limit("limits.min_body_rate")
+            }
+            _ => {
+                let gap = self.limits.timeout.as_millis();
+                Refusal::new(Reason::BodyTimeout, format!("no byte of the request body came for {gap} ms"))
+                    .limit("limits.body_timeout")
+            }
+        };
+        Poll::Ready(self.refuse(refusal))
+    }
+}
+
+impl<B> Body for WatchedBody<B>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<BoxError>,
+{
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let this = self.project();
+        let Some(watch) = this.watch else {
+            return this.body.poll_frame(cx).map(|frame| frame.map(|frame| frame.map_err(Into::into)));
+        };
+        // What was found once stays found, however often the handler asks again.
+        if let Some(refusal) = watch.verdict.get() {
+            return Poll::Ready(Some(Err(refusal.clone().into())));
+        }
+        match this.body.poll_frame(cx) {
+            Poll::Pending => watch.pause(cx).map(|error| Some(Err(error))),
+            Poll::Ready(None) => {
+                watch.pause_ends();
+                Poll::Ready(None)
+            }
+            Poll::Ready(Some(Ok(frame))) => {
+                watch.pause_ends();
+                let bytes = frame.data_ref().map_or(0, Bytes::len) as u64;
+                Poll::Ready(Some(watch.arrived(bytes).map(|()| frame)))
+            }
+            Poll::Ready(Some(Err(_))) => {
+                // What the parser found is told to nobody: it would reflect the input.
+                let refusal = Refusal::new(
+                    Reason::MalformedRequest,
+                    "the request body is malformed, or ended before its end",
+                );
+                Poll::Ready(Some(Err(watch.refuse(refusal))))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

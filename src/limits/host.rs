@@ -1,0 +1,92 @@
+//! `limits.allowed_hosts`: a request for somebody else is misdirected, 421
+//! ([RFC 9110 section 15.5.20](https://www.rfc-editor.org/rfc/rfc9110#section-15.5.20)).
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use http::{Request, header};
+
+use super::check::Check;
+use crate::refusal::{Reason, Refusal};
+
+/// The hosts served. Clones share one list, which [`AllowedHosts::replace`] changes while running.
+#[derive(Debug, Clone)]
+pub struct AllowedHosts(Arc<ArcSwap<Vec<String>>>);
+
+impl AllowedHosts {
+    /// Serves `hosts`: lower case, without port; `*.example.com` stands for every name below it.
+    /// An empty list serves any.
+    pub fn new(hosts: Vec<String>) -> Self {
+        Self(Arc::new(ArcSwap::from_pointee(hosts)))
+    }
+
+    /// Serves `hosts` from now on.
+    pub fn replace(&self, hosts: Vec<String>) {
+        self.0.store(Arc::new(hosts));
+    }
+}
+
+/// The host of a request without its port; `None` in HTTP/1.0 without Host.
+pub fn host_of<B>(request: &Request<B>) -> Option<&str> {
+    let text = match request.uri().authority() {
+        Some(authority) => authority.as_str(),
+        None => request.headers().get(header::HOST)?.to_str().ok()?,
+    };
+    let end = if text.starts_with('[') { text.find(']').map(|at| at + 1) } else { text.find(':') };
+    text.get(..end.unwrap_or(text.len()))
+}
+
+fn matches(pattern: &str, host: &str) -> bool {
+    match pattern.strip_prefix('*') {
+        Some(suffix) => {
+            host.len() > suffix.len()
+                && host.get(host.len() - suffix.len()..).is_some_and(|end| end.eq_ignore_ascii_case(suffix))
+        }
+        None => host.eq_ignore_ascii_case(pattern),
+    }
+}
+
+impl Check for AllowedHosts {
+    fn check<B>(&self, request: &Request<B>) -> Result<(), Refusal> {
+        let hosts = self.0.load();
+        if hosts.is_empty() {
+            return Ok(());
+        }
+        // A fully qualified name may end in a dot and is the same name.
+        let host = host_of(request).map(|host| host.strip_suffix('.').unwrap_or(host));
+        if host.is_some_and(|host| hosts.iter().any(|pattern| matches(pattern, host))) {
+            return Ok(());
+        }
+        Err(Refusal::new(Reason::HostNotAllowed, "this host is not served here")
+            .limit("limits.allowed_hosts"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_match_whole_and_without_case_or_port() {
+        let check = AllowedHosts::new(vec!["example.com".into(), "*.example.org".into(), "[::1]".into()]);
+        let allowed = |host: &str| {
+            check.check(&Request::builder().uri("/").header("host", host).body(()).unwrap()).is_ok()
+        };
+        for host in [
+            "example.com",
+            "EXAMPLE.com:8080",
+            "example.com.",
+            "a.example.org",
+            "a.b.example.org",
+            "[::1]:80",
+        ] {
+            assert!(allowed(host), "{host}");
+        }
+        for host in ["example.com.evil", "evilexample.com", "example.org", ".example.org.x", "127.0.0.1"] {
+            assert!(!allowed(host), "{host}");
+        }
+        assert!(check.check(&Request::builder().uri("/").body(()).unwrap()).is_err(), "no host at all");
+        check.replace(vec![]);
+        assert!(allowed("anything"));
+    }
+}

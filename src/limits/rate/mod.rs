@@ -1,0 +1,147 @@
+//! `rate_limit.*`: requests per client address, 429 beyond it.
+//!
+//! Every answer carries `RateLimit-Policy` and `RateLimit`
+//! ([draft-ietf-httpapi-ratelimit-headers-10](https://datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers/10/))
+//! while the limit is on.
+
+mod bucket;
+mod limiter;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue, Request, Response};
+use pin_project_lite::pin_project;
+use tower::{Layer, Service};
+
+use crate::exchange::Exchange;
+use crate::refusal::{Reason, Refusal, whole_seconds};
+
+pub use bucket::{Allowance, Policy};
+pub use limiter::RateLimiter;
+
+const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+const LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+
+/// Asks a [`RateLimiter`] before each request.
+#[derive(Debug, Clone)]
+pub struct RateLimitLayer(pub RateLimiter);
+
+impl<S> Layer<S> for RateLimitLayer {
+    type Service = RateLimit<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        RateLimit { inner, limiter: self.0.clone() }
+    }
+}
+
+/// A service behind a rate limit.
+#[derive(Debug, Clone)]
+pub struct RateLimit<S> {
+    inner: S,
+    limiter: RateLimiter,
+}
+
+/// The two fields that tell a client where it stands.
+#[derive(Debug)]
+pub struct Fields {
+    policy: HeaderValue,
+    limit: HeaderValue,
+}
+
+impl Fields {
+    fn new(policy: &Policy, remaining: u64, reset: Duration) -> Self {
+        let (quota, window) = (policy.max_requests, whole_seconds(policy.window));
+        let value = |text: String| HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static(""));
+        Self {
+            policy: value(format!("\"default\";q={quota};w={window}")),
+            limit: value(format!("\"default\";r={remaining};t={}", whole_seconds(reset))),
+        }
+    }
+}
+
+fn refusal(policy: &Policy, retry_after: Duration, blocked: bool) -> Refusal {
+    let (quota, window) = (policy.max_requests, policy.window.as_millis());
+    let fields = Fields::new(policy, 0, retry_after);
+    Refusal::new(Reason::RateLimited, format!("over {quota} requests in {window} ms"))
+        .limit(if blocked { "rate_limit.block" } else { "rate_limit.max_requests" })
+        .retry_after(retry_after)
+        .field(POLICY, fields.policy)
+        .field(LIMIT, fields.limit)
+}
+
+impl<S, B, R> Service<Request<B>> for RateLimit<S>
+where
+    S: Service<Request<B>, Response = Response<R>, Error = Refusal>,
+{
+    type Response = Response<R>;
+    type Error = Refusal;
+    type Future = RateLimitFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Refusal>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        // Without an exchange there is no client to count.
+        let client = Exchange::of(&request).map(|exchange| exchange.client);
+        let verdict = client.and_then(|client| self.limiter.ask(client));
+        match verdict {
+            None => RateLimitFuture::Passed { inner: self.inner.call(request), fields: None },
+            Some((policy, Allowance::Granted { remaining, reset })) => {
+                let fields = Fields::new(&policy, remaining, reset);
+                RateLimitFuture::Passed { inner: self.inner.call(request), fields: Some(fields) }
+            }
+            Some((policy, Allowance::Refused { retry_after, blocked })) => {
+                RateLimitFuture::Refused { refusal: Some(refusal(&policy, retry_after, blocked)) }
+            }
+        }
+    }
+}
+
+pin_project! {
+    /// The answer with its two fields, or the refusal.
+    #[project = RateLimitProjection]
+    #[derive(Debug)]
+    pub enum RateLimitFuture<F> {
+        /// Allowed.
+        Passed { #[pin] inner: F, fields: Option<Fields> },
+        /// Over the limit.
+        Refused { refusal: Option<Refusal> },
+    }
+}
+
+impl<F, R> Future for RateLimitFuture<F>
+where
+    F: Future<Output = Result<Response<R>, Refusal>>,
+{
+    type Output = Result<Response<R>, Refusal>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.project() {
+            RateLimitProjection::Passed { inner, fields } => {
+                let mut answer = ready!(inner.poll(cx));
+                if let Some(Fields { policy, limit }) = fields.take() {
+                    match &mut answer {
+                        Ok(response) => {
+                            response.headers_mut().insert(POLICY, policy);
+                            response.headers_mut().insert(LIMIT, limit);
+                        }
+                        Err(refusal) => {
+                            let all = refusal.fields.get_or_insert_default();
+                            all.push((POLICY, policy));
+                            all.push((LIMIT, limit));
+                        }
+                    }
+                }
+                Poll::Ready(answer)
+            }
+            RateLimitProjection::Refused { refusal } => match refusal.take() {
+                Some(refusal) => Poll::Ready(Err(refusal)),
+                None => Poll::Pending,
+            },
+        }
+    }
+}
