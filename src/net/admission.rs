@@ -1,0 +1,168 @@
+//! Who may hold a connection: `limits.max_connections`, `limits.max_connections_per_ip`, and the
+//! reserve through which probes still get in when everything is taken.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use super::state::{ConnState, Order};
+use crate::client_address::{ClientKey, TrustedProxies};
+use crate::refusal::{Reason, Refusal};
+
+/// Connections beyond the limit that are still accepted, to ask for probes and nothing else.
+/// When the reserve is full too, the oldest in it makes room: a probe asks at once and is
+/// answered at once, so what has been there for longest is not one.
+pub const RESERVE: usize = 32;
+
+/// Counts connections against their limits. Clones share the counts.
+#[derive(Debug, Clone)]
+pub struct Admission(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    max: usize,
+    per_client: Option<usize>,
+    trusted: TrustedProxies,
+    open: AtomicUsize,
+    clients: Mutex<HashMap<ClientKey, usize>>,
+    reserve: Mutex<VecDeque<Weak<ConnState>>>,
+}
+
+/// A connection's share of the limits, given back when dropped.
+#[derive(Debug)]
+pub struct Permits {
+    admission: Option<Admission>,
+    client: Option<ClientKey>,
+}
+
+impl Permits {
+    /// Counts against nothing: for a listener that has no limits of its own.
+    pub fn none() -> Self {
+        Self { admission: None, client: None }
+    }
+}
+
+/// What a new connection may do.
+#[derive(Debug)]
+pub enum Admitted {
+    /// Everything.
+    Fully(Permits),
+    /// Ask for probes.
+    ForProbes(Permits),
+}
+
+impl Admission {
+    /// Admits `max` connections, and `per_client` of one client address unless it is trusted.
+    pub fn new(max: usize, per_client: Option<usize>, trusted: TrustedProxies) -> Self {
+        Self(Arc::new(Inner {
+            max,
+            per_client,
+            trusted,
+            open: AtomicUsize::new(0),
+            clients: Mutex::default(),
+            reserve: Mutex::default(),
+        }))
+    }
+
+    /// Decides on a connection from `peer`.
+    ///
+    /// # Errors
+    /// The client has all the connections that one client may have, or the reserve overflows.
+    pub fn admit(&self, peer: IpAddr) -> Result<Admitted, Refusal> {
+        let mut permits = Permits { admission: Some(self.clone()), client: None };
+        let open = self.0.open.fetch_add(1, Ordering::Relaxed);
+        if let Some(max) = self.0.per_client
+            && !self.0.trusted.trusts(peer)
+        {
+            let key = ClientKey::from(peer);
+            let mut clients = self.0.clients.lock().unwrap_or_else(PoisonError::into_inner);
+            let count = clients.entry(key).or_insert(0);
+            if *count >= max {
+                drop(clients);
+                return Err(Refusal::new(
+                    Reason::TooManyConnectionsFromClient,
+                    format!("this client has {max} connections open"),
+                )
+                .limit("limits.max_connections_per_ip"));
+            }
+            *count += 1;
+            permits.client = Some(key);
+        }
+        if open < self.0.max {
+            return Ok(Admitted::Fully(permits));
+        }
+        if open < self.0.max + 2 * RESERVE {
+            return Ok(Admitted::ForProbes(permits));
+        }
+        Err(self.full())
+    }
+
+    /// The refusal for a connection over the limit.
+    pub fn full(&self) -> Refusal {
+        Refusal::new(Reason::TooManyConnections, format!("{} connections are open", self.0.max))
+            .limit("limits.max_connections")
+            .retry_after(std::time::Duration::from_secs(1))
+    }
+
+    /// Puts a connection into the reserve, and the oldest out of it if there is no room.
+    pub fn reserve(&self, connection: &Arc<ConnState>) {
+        let mut reserve = self.0.reserve.lock().unwrap_or_else(PoisonError::into_inner);
+        reserve.retain(|other| other.strong_count() > 0);
+        if reserve.len() >= RESERVE
+            && let Some(oldest) = reserve.pop_front().and_then(|oldest| oldest.upgrade())
+        {
+            oldest.order(Order::Abort);
+        }
+        reserve.push_back(Arc::downgrade(connection));
+    }
+}
+
+impl Drop for Permits {
+    fn drop(&mut self) {
+        let Some(admission) = self.admission.take() else { return };
+        admission.0.open.fetch_sub(1, Ordering::Relaxed);
+        let Some(key) = self.client.take() else { return };
+        let mut clients = admission.0.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = clients.get_mut(&key) {
+            *count -= 1;
+            if *count == 0 {
+                clients.remove(&key);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn admit(admission: &Admission, peer: &str) -> Result<Admitted, Reason> {
+        admission.admit(peer.parse().unwrap()).map_err(|refusal| refusal.reason)
+    }
+
+    #[test]
+    fn one_client_is_bounded_and_what_it_gives_back_it_may_take_again() {
+        let trusted = TrustedProxies::new(vec!["10.0.0.0/8".parse().unwrap()]);
+        let admission = Admission::new(100, Some(1), trusted);
+        let first = admit(&admission, "1.1.1.1").unwrap();
+        let refused = admit(&admission, "1.1.1.1").unwrap_err();
+        assert_eq!(refused, Reason::TooManyConnectionsFromClient);
+        let _other = admit(&admission, "1.1.1.2").unwrap();
+        let _proxy = (admit(&admission, "10.0.0.1").unwrap(), admit(&admission, "10.0.0.1").unwrap());
+        drop(first);
+        assert!(admit(&admission, "1.1.1.1").is_ok());
+    }
+
+    #[test]
+    fn beyond_the_limit_there_is_a_reserve_and_beyond_that_nothing() {
+        let admission = Admission::new(1, None, TrustedProxies::default());
+        let first = admit(&admission, "1.1.1.1").unwrap();
+        assert!(matches!(first, Admitted::Fully(_)));
+        let reserve: Vec<_> = (0..2 * RESERVE).map(|_| admit(&admission, "1.1.1.1").unwrap()).collect();
+        assert!(reserve.iter().all(|admitted| matches!(admitted, Admitted::ForProbes(_))));
+        assert_eq!(admit(&admission, "1.1.1.1").unwrap_err(), Reason::TooManyConnections);
+        drop((first, reserve));
+        assert!(matches!(admit(&admission, "1.1.1.1"), Ok(Admitted::Fully(_))));
+    }
+}

@@ -1,0 +1,172 @@
+//! One connection from its first byte to its last. This is the only place where hyper's builders
+//! are made.
+//!
+//! A connection waits for its first byte as a bare socket; then its protocol is told by what came,
+//! and a parser is built around it. Idle for a moment, an HTTP/1 connection is taken down to the
+//! bare socket again: it costs no parser, and whether a request is on its way to it is then known
+//! exactly, which is what makes closing it in a drain safe.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::server::conn::{http1 as hyper1, http2 as hyper2};
+
+use super::context::{ConnectionLimits, Context, Http2Limits};
+use super::http2::StreamExecutor;
+use super::park::{self, Woken};
+use super::service::Stack;
+use super::state::ConnState;
+use super::transport::Transport;
+use super::{detect, http1, http2, linger};
+use crate::protocol::Protocol;
+use crate::refusal::{Reason, Refusal};
+
+/// How long a connection is idle before its parser is taken down.
+pub const PARK_AFTER: Duration = Duration::from_millis(250);
+/// How long a connection must have been idle before a drain closes it: a request that was sent
+/// before the client could know is then either here or not coming.
+pub const CLOSE_AFTER: Duration = Duration::from_millis(500);
+
+/// The one HTTP/1 parser configuration.
+pub fn http1_builder(limits: &ConnectionLimits) -> hyper1::Builder {
+    let mut builder = hyper1::Builder::new();
+    // Our clocks run outside: hyper's would close without an answer, at a timer a request.
+    builder.header_read_timeout(None);
+    builder.max_buf_size(limits.max_head());
+    // The default is on the stack; anything else moves every head to the heap.
+    if limits.headers.count > 100 {
+        builder.max_headers(limits.headers.count);
+    }
+    builder
+}
+
+/// The one HTTP/2 configuration.
+pub fn http2_builder(
+    executor: StreamExecutor,
+    limits: &ConnectionLimits,
+    http2: &Http2Limits,
+) -> hyper2::Builder<StreamExecutor> {
+    let mut builder = hyper2::Builder::new(executor);
+    builder
+        .max_concurrent_streams(http2.max_concurrent_streams)
+        .max_local_error_reset_streams(http2.max_local_error_resets)
+        .initial_stream_window_size(http2.stream_window)
+        .initial_connection_window_size(http2.connection_window)
+        .max_send_buf_size(http2.send_buffer)
+        // Our own limits are inside this, so that they speak first.
+        .max_header_list_size(u32::try_from(limits.max_head() * 2).unwrap_or(u32::MAX));
+    builder
+}
+
+/// Keeps the gauge of open connections by protocol.
+struct Gauge<'a> {
+    context: &'a Context,
+    protocol: Protocol,
+}
+
+impl<'a> Gauge<'a> {
+    fn open(context: &'a Context) -> Self {
+        context.metrics.connection_opened(Protocol::Unknown);
+        Self { context, protocol: Protocol::Unknown }
+    }
+
+    fn identify(&mut self, protocol: Protocol) {
+        if self.protocol != protocol {
+            self.context.metrics.connection_identified(self.protocol, protocol);
+            self.protocol = protocol;
+        }
+    }
+}
+
+impl Drop for Gauge<'_> {
+    fn drop(&mut self) {
+        self.context.metrics.connection_closed(self.protocol);
+    }
+}
+
+/// Serves a connection from its first byte to its last.
+pub async fn serve<T: Transport, S: Stack>(
+    mut transport: T,
+    state: Arc<ConnState>,
+    context: Arc<Context>,
+    stack: S,
+) {
+    let mut gauge = Gauge::open(&context);
+    let mut prefix = Bytes::new();
+    loop {
+        if prefix.is_empty() {
+            match park::wait(&mut transport, &state, &context).await {
+                Woken::Bytes(bytes) => prefix = bytes,
+                Woken::Closed | Woken::CloseIdle => return,
+                Woken::Idle => {
+                    context.refused(Reason::Idle, state.peer.ip(), gauge.protocol);
+                    return;
+                }
+                Woken::Abort => return abort(transport, &state, &context).await,
+            }
+        }
+        if gauge.protocol == Protocol::Unknown {
+            match detect::protocol(&mut transport, &mut prefix, &state, &context).await {
+                Ok(protocol) => gauge.identify(protocol),
+                Err(Some(refusal)) => return refuse(transport, refusal, &state, &context).await,
+                Err(None) => return,
+            }
+        }
+        let first = std::mem::take(&mut prefix);
+        if let (Protocol::Http2, Some(limits)) = (gauge.protocol, &context.limits.http2) {
+            let drive = http2::drive(transport, first, &state, &context, limits, stack);
+            return end_http2(Box::pin(drive).await, &state, &context).await;
+        }
+        // Boxed, so that a connection which waits does not carry the room for one that is served.
+        match Box::pin(http1::drive(transport, first, &state, &context, stack.clone())).await {
+            http1::End::Idle(idle) => transport = idle,
+            http1::End::Resume(resumed, bytes) => {
+                state.head_began_with_last_read();
+                (transport, prefix) = (resumed, bytes);
+            }
+            http1::End::Refused(transport, refusal) => {
+                return refuse(transport, refusal, &state, &context).await;
+            }
+            http1::End::Linger(transport) => return linger::close(transport, &[]).await,
+            http1::End::Stalled(transport) => {
+                transport.reset_on_drop();
+                context.refused(Reason::SlowReader, state.peer.ip(), Protocol::Http1);
+                return;
+            }
+            http1::End::Upgraded => return state.has_left().await,
+            http1::End::Closed => return,
+        }
+    }
+}
+
+/// Answers a refusal that no request carries, and counts it.
+async fn refuse<T: Transport>(transport: T, refusal: Refusal, state: &ConnState, context: &Context) {
+    context.refused(refusal.reason, state.peer.ip(), Protocol::Http1);
+    linger::close(transport, &refusal.into_http1("")).await;
+}
+
+/// Makes room, or makes an end.
+async fn abort<T: Transport>(transport: T, state: &ConnState, context: &Context) {
+    if state.probe_only {
+        let refusal = Refusal::new(Reason::TooManyConnections, "the connection made room for another")
+            .limit("limits.max_connections");
+        refuse(transport, refusal, state, context).await;
+    }
+}
+
+async fn end_http2<T: Transport>(end: http2::End<T>, state: &ConnState, context: &Context) {
+    match end {
+        http2::End::Closed => {}
+        http2::End::Linger(transport) => linger::close(transport, &[]).await,
+        http2::End::Refused(transport, reason, last) => {
+            context.refused(reason, state.peer.ip(), Protocol::Http2);
+            let Some(transport) = transport else { return };
+            if reason == Reason::SlowReader {
+                transport.reset_on_drop();
+            } else {
+                linger::close(transport, &last).await;
+            }
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! What every connection of a listener has in common.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::send_watch::SendLimits;
+use crate::client_address::TrustedProxies;
+use crate::lifecycle::Lifecycle;
+use crate::limits::headers::HeaderLimits;
+use crate::limits::url_length::MaxUrlLength;
+use crate::protocol::Protocol;
+use crate::refusal::Reason;
+use crate::telemetry::{AccessLog, Metrics};
+
+/// What a connection may cost in time and bytes, before and between requests.
+#[derive(Debug, Clone)]
+pub struct ConnectionLimits {
+    /// From the first byte of a head to its end.
+    pub headers_timeout: Duration,
+    /// With nothing in flight.
+    pub idle_timeout: Duration,
+    /// A client that does not read.
+    pub send: SendLimits,
+    /// Requests on one connection.
+    pub max_requests: u64,
+    /// Age at which a connection is asked to close; each gets its own, up to 10 % off.
+    pub max_age: Duration,
+    /// Fields of a head.
+    pub headers: HeaderLimits,
+    /// Request target.
+    pub url: MaxUrlLength,
+    /// HTTP/2; `None` is off.
+    pub http2: Option<Http2Limits>,
+}
+
+/// What an HTTP/2 connection may cost besides.
+#[derive(Debug, Clone)]
+pub struct Http2Limits {
+    /// Streams open at a time.
+    pub max_concurrent_streams: u32,
+    /// Streams the server had to reset.
+    pub max_local_error_resets: usize,
+    /// Streams the client gave up before their answer.
+    pub max_cancelled_streams: u64,
+    /// Bytes of a stream the client may send unread.
+    pub stream_window: u32,
+    /// Bytes of the connection the client may send unread.
+    pub connection_window: u32,
+    /// Bytes of a stream buffered for sending.
+    pub send_buffer: usize,
+}
+
+/// Shared by all connections of a listener.
+#[derive(Debug)]
+pub struct Context {
+    /// The limits.
+    pub limits: ConnectionLimits,
+    /// Whose forwarding fields are believed.
+    pub trusted: TrustedProxies,
+    /// Where the process is in its life.
+    pub lifecycle: Lifecycle,
+    /// Counts.
+    pub metrics: Arc<Metrics>,
+    /// Lines for refusals that no request carries.
+    pub access_log: AccessLog,
+}
+
+impl ConnectionLimits {
+    /// The longest request line that is looked at: the target, and room for method and version.
+    pub fn max_line(&self) -> usize {
+        self.url.0 + 64
+    }
+
+    /// The parser's read buffer, and so the most bytes that a head can take before it is refused
+    /// unparsed. Our own limits are inside it, so that they speak first.
+    pub fn max_head(&self) -> usize {
+        (self.url.0 + self.headers.size + 4096).max(8192)
+    }
+}
+
+impl Context {
+    /// Counts and logs a refusal that no request carries.
+    pub fn refused(&self, reason: Reason, client: IpAddr, protocol: Protocol) {
+        self.metrics.rejected(reason);
+        self.access_log.refused_connection(reason, client, protocol);
+    }
+}

@@ -1,0 +1,181 @@
+//! The socket as hyper's HTTP/1 parser sees it: watched on the way in, timed on the way out.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes};
+use memchr::memchr;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::super::state::{ConnState, Order};
+use super::super::transport::Transport;
+use super::fragment::FragmentWatch;
+
+/// What the bytes that went by have told; shared with the service.
+#[derive(Debug, Default)]
+pub struct Seen {
+    /// Fragments in request lines.
+    pub fragments: FragmentWatch,
+    /// Bytes of the head that is being read.
+    pub head_bytes: usize,
+    /// The request line of that head has ended.
+    pub line_ended: bool,
+    /// The parser's own answer to a head it could not read, which is not sent.
+    pub withheld: Vec<u8>,
+}
+
+/// The first bytes of a parser's answer that are kept: they hold its status.
+const WITHHELD: usize = 64;
+
+/// A transport under watch.
+#[derive(Debug)]
+pub struct Http1Io<T> {
+    inner: T,
+    prefix: Bytes,
+    state: Arc<ConnState>,
+    seen: Arc<Mutex<Seen>>,
+    max_line: usize,
+    ended: bool,
+    _leave: Leave,
+}
+
+/// Tells the connection's driver when an upgraded socket is gone.
+#[derive(Debug)]
+struct Leave(Arc<ConnState>);
+
+impl Drop for Leave {
+    fn drop(&mut self) {
+        self.0.leave();
+    }
+}
+
+impl<T: Transport> Http1Io<T> {
+    /// Gives `prefix` to the parser before what the transport still has.
+    pub fn new(
+        inner: T,
+        prefix: Bytes,
+        state: Arc<ConnState>,
+        seen: Arc<Mutex<Seen>>,
+        max_line: usize,
+    ) -> Self {
+        let leave = Leave(state.clone());
+        Self { inner, prefix, state, seen, max_line, ended: false, _leave: leave }
+    }
+
+    /// The transport, and whether the client has closed its side.
+    pub fn into_inner(self) -> (T, bool) {
+        (self.inner, self.ended)
+    }
+
+    fn saw(&self, bytes: &[u8]) {
+        let idle = self.state.in_flight() == 0;
+        if idle {
+            self.state.head_begins();
+        } else {
+            self.state.read_ahead();
+        }
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.fragments.feed(bytes, self.max_line);
+        if idle {
+            seen.head_bytes += bytes.len();
+            seen.line_ended = seen.line_ended || memchr(b'\n', bytes).is_some();
+        }
+    }
+
+    /// Whether what the parser writes now is its own: no request is being served, and nothing of
+    /// an earlier answer is left. Such an answer has no body to say what was wrong, so ours is
+    /// sent in its place.
+    fn withholds(&self) -> bool {
+        self.state.in_flight() == 0 && !self.state.is_answering() && !self.state.is_upgraded()
+    }
+
+    fn withhold(&self, bytes: &[u8]) -> usize {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = WITHHELD.saturating_sub(seen.withheld.len()).min(bytes.len());
+        seen.withheld.extend_from_slice(bytes.get(..room).unwrap_or_default());
+        bytes.len()
+    }
+
+    fn account(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        match &written {
+            Poll::Ready(Ok(bytes)) => self.state.wrote(*bytes),
+            Poll::Ready(Err(_)) => {}
+            Poll::Pending => self.state.blocked(),
+        }
+        written
+    }
+}
+
+impl<T: Transport> AsyncRead for Http1Io<T> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        if self.prefix.has_remaining() {
+            let size = self.prefix.len().min(buf.remaining());
+            buf.put_slice(&self.prefix.split_to(size));
+        } else {
+            // An upgraded connection learns of the drain as if its client had gone.
+            if self.state.is_upgraded() {
+                self.state.register(cx.waker());
+                if self.state.ordered(Order::GoAway) {
+                    return Poll::Ready(Ok(()));
+                }
+            }
+            ready!(Pin::new(&mut self.inner).poll_read(cx, buf))?;
+        }
+        match buf.filled().get(before..) {
+            Some(bytes) if !bytes.is_empty() => self.saw(bytes),
+            _ => self.ended = true,
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<T: Transport> AsyncWrite for Http1Io<T> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        if self.withholds() {
+            return Poll::Ready(Ok(self.withhold(bytes)));
+        }
+        let written = Pin::new(&mut self.inner).poll_write(cx, bytes);
+        self.account(written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        if self.withholds() {
+            return Poll::Ready(Ok(slices.iter().map(|slice| self.withhold(slice)).sum()));
+        }
+        let written = Pin::new(&mut self.inner).poll_write_vectored(cx, slices);
+        self.account(written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(Pin::new(&mut self.inner).poll_flush(cx))?;
+        self.state.flushed();
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // The connection's driver closes: it may still have to say why.
+        if !self.state.is_upgraded() {
+            return Poll::Ready(Ok(()));
+        }
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,8 @@
+//! HTTP/1 on one connection: hyper parses and writes, the driver keeps the clocks.
+
+mod driver;
+mod fragment;
+mod io;
+
+pub use driver::{End, drive, headers_timeout};
+pub use io::Seen;

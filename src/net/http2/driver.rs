@@ -1,0 +1,197 @@
+//! Driving one HTTP/2 connection to its end.
+
+use std::error::Error as _;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper_util::rt::TokioIo;
+use tokio::time::Instant;
+
+use super::executor::StreamExecutor;
+use super::frames::{Code, goaway};
+use super::io::{Http2Io, Ledger};
+use super::streams::Streams;
+use crate::net::clock::Clock;
+use crate::net::connection::{CLOSE_AFTER, http2_builder};
+use crate::net::context::{Context, Http2Limits};
+use crate::net::send_watch::SendWatch;
+use crate::net::service::{ConnService, Stack, Wire};
+use crate::net::state::{ConnState, Order};
+use crate::net::transport::Transport;
+use crate::protocol::Protocol;
+use crate::refusal::Reason;
+
+/// How it ended.
+#[derive(Debug)]
+pub enum End<T> {
+    /// For this reason, with these bytes still to be sent.
+    Refused(Option<T>, Reason, Vec<u8>),
+    /// Over; the client may still be sending.
+    Linger(T),
+    /// Over, and nothing is left of it.
+    Closed,
+}
+
+/// What ended the loop.
+enum Event {
+    Done(Result<(), hyper::Error>),
+    Refused(Reason),
+    CloseIdle,
+    Abort,
+}
+
+/// How often streams that are being answered are looked at.
+fn tick(context: &Context) -> Duration {
+    (context.limits.send.timeout / 4).clamp(Duration::from_millis(20), Duration::from_millis(500))
+}
+
+/// Serves requests until the connection is over, or a clock runs out.
+pub async fn drive<T: Transport, S: Stack>(
+    transport: T,
+    prefix: Bytes,
+    state: &Arc<ConnState>,
+    context: &Arc<Context>,
+    limits: &Http2Limits,
+    stack: S,
+) -> End<T> {
+    let streams = Arc::new(Streams::new(context.limits.send));
+    let ledger = Arc::new(Ledger::default());
+    let (io, slot) = Http2Io::new(
+        transport,
+        prefix,
+        state.clone(),
+        ledger.clone(),
+        // Compressed, so smaller than what it stands for unless somebody plays with it.
+        context.limits.max_head() * 2,
+        limits.max_cancelled_streams,
+    );
+    let service = ConnService::new(stack, state.clone(), context.clone(), Wire::Http2(streams.clone()));
+    let executor = StreamExecutor(streams.clone());
+    let builder = http2_builder(executor, &context.limits, limits);
+    let event = {
+        let mut connection = pin!(builder.serve_connection(TokioIo::new(io), service));
+        let mut watch = Watch::new(state, context, &streams);
+        let mut clock = pin!(Clock::default());
+        let mut told = false;
+        poll_fn(|cx| {
+            streams.register(cx.waker());
+            if !told && (state.ordered(Order::GoAway) || state.age() >= state.max_age) {
+                told = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            if state.ordered(Order::Abort) {
+                return Poll::Ready(Event::Abort);
+            }
+            if let Poll::Ready(result) = connection.as_mut().poll(cx) {
+                return Poll::Ready(Event::Done(result));
+            }
+            if ledger.abusive.load(Ordering::Acquire) || streams.is_accused() {
+                return Poll::Ready(Event::Refused(Reason::Http2Abuse));
+            }
+            loop {
+                let at = match watch.look() {
+                    Ok(at) => at,
+                    Err(event) => return Poll::Ready(event),
+                };
+                if clock.as_mut().wait_until(at, cx).is_pending() {
+                    return Poll::Pending;
+                }
+            }
+        })
+        .await
+    };
+    // Its answers can no longer be sent.
+    streams.reset_all();
+    let transport = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let last = ledger.last_stream.load(Ordering::Relaxed);
+    // A GOAWAY in the middle of another frame would be read as part of it.
+    let say = |code| match ledger.at_boundary.load(Ordering::Relaxed) {
+        true => goaway(last, code).to_vec(),
+        false => Vec::new(),
+    };
+    match event {
+        Event::Abort => End::Closed,
+        Event::Refused(Reason::SlowReader) => End::Refused(transport, Reason::SlowReader, Vec::new()),
+        Event::Refused(Reason::Idle) => End::Refused(transport, Reason::Idle, say(Code::NoError)),
+        Event::Refused(reason) => End::Refused(transport, reason, say(Code::EnhanceYourCalm)),
+        Event::CloseIdle => transport.map_or(End::Closed, End::Linger),
+        Event::Done(Ok(())) => transport.map_or(End::Closed, End::Linger),
+        // h2 has said why already, where it could.
+        Event::Done(Err(error)) => match reason(&error) {
+            Some(reason) => End::Refused(transport, reason, Vec::new()),
+            None => End::Closed,
+        },
+    }
+}
+
+/// What h2 gave up for, if the client was to blame.
+fn reason(error: &hyper::Error) -> Option<Reason> {
+    let error = error.source()?.downcast_ref::<h2::Error>()?;
+    if error.is_io() || error.is_remote() {
+        return None;
+    }
+    match error.reason()? {
+        h2::Reason::NO_ERROR => None,
+        h2::Reason::ENHANCE_YOUR_CALM => Some(Reason::Http2Abuse),
+        _ => Some(Reason::MalformedRequest),
+    }
+}
+
+/// The clocks of an HTTP/2 connection.
+struct Watch<'a> {
+    state: &'a ConnState,
+    context: &'a Context,
+    streams: &'a Streams,
+    sends: SendWatch,
+    next_judgement: Instant,
+}
+
+impl<'a> Watch<'a> {
+    fn new(state: &'a ConnState, context: &'a Context, streams: &'a Streams) -> Self {
+        let sends = SendWatch::new(context.limits.send);
+        Self { state, context, streams, sends, next_judgement: Instant::now() }
+    }
+
+    /// When to look again, or what to do now.
+    fn look(&mut self) -> Result<Instant, Event> {
+        let now = Instant::now();
+        let due = |at: Instant, reason| if at <= now { Err(Event::Refused(reason)) } else { Ok(at) };
+        if let Some(since) = self.state.blocked_since() {
+            let (waited, sent) = self.state.sent();
+            return due(self.sends.deadline(now, since, waited, sent), Reason::SlowReader);
+        }
+        let head = match self.state.head_since() {
+            Some(since) => Some(due(since + self.context.limits.headers_timeout, Reason::HeadersTimeout)?),
+            None => None,
+        };
+        let next = if self.state.in_flight() == 0 && !self.streams.outstanding() {
+            let idle = self.state.idle_since();
+            if self.state.ordered(Order::CloseIdle) {
+                let at = idle + CLOSE_AFTER;
+                if at <= now { return Err(Event::CloseIdle) } else { at }
+            } else {
+                due(idle + self.context.limits.idle_timeout, Reason::Idle)?
+            }
+        } else {
+            if self.next_judgement <= now {
+                self.next_judgement = now + tick(self.context);
+                let (resets, beyond) = self.streams.judge();
+                for _ in 0..resets {
+                    let client = self.state.peer.ip();
+                    self.context.refused(Reason::SlowReader, client, Protocol::Http2);
+                }
+                if beyond {
+                    // Only the connection as a whole can still be taken away from it.
+                    return Err(Event::Abort);
+                }
+            }
+            self.next_judgement
+        };
+        Ok(head.map_or(next, |head| head.min(next)))
+    }
+}

@@ -1,0 +1,265 @@
+//! The answers of one HTTP/2 connection on their way out, stream by stream.
+//!
+//! The socket can stay writable while a stream's window is shut, so progress is told by what
+//! happens to the bytes themselves: each piece of an answer is dropped once it is in a frame on
+//! its way to the socket.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::task::Waker;
+use std::time::Duration;
+
+use atomic_waker::AtomicWaker;
+use bytes::{Buf, Bytes};
+use tokio::time::Instant;
+
+use crate::net::send_watch::{SendLimits, SendWatch};
+
+/// All answers of a connection.
+#[derive(Debug)]
+pub struct Streams {
+    epoch: Instant,
+    watched: Mutex<Vec<(Arc<OutStream>, Watched)>>,
+    /// The stream whose service was called last: the executor is handed its future next.
+    latest: Mutex<Option<Arc<OutStream>>>,
+    accused: AtomicBool,
+    waker: AtomicWaker,
+    limits: SendLimits,
+}
+
+/// What the watch knows of a stream besides.
+#[derive(Debug)]
+struct Watched {
+    sends: SendWatch,
+    waited: Duration,
+    looked: Instant,
+}
+
+/// One answer on its way out.
+#[derive(Debug)]
+pub struct OutStream {
+    streams: Weak<Streams>,
+    outstanding: AtomicUsize,
+    delivered: AtomicU64,
+    /// Milliseconds of the connection's life at which it last moved.
+    moved: AtomicU64,
+    finished: AtomicBool,
+    reset: AtomicBool,
+    waker: AtomicWaker,
+}
+
+impl Streams {
+    /// No streams yet.
+    pub fn new(limits: SendLimits) -> Self {
+        Self {
+            epoch: Instant::now(),
+            watched: Mutex::default(),
+            latest: Mutex::default(),
+            accused: AtomicBool::new(false),
+            waker: AtomicWaker::new(),
+            limits,
+        }
+    }
+
+    /// A stream whose request has just been read.
+    pub fn open(self: &Arc<Self>) -> Arc<OutStream> {
+        let stream = Arc::new(OutStream {
+            streams: Arc::downgrade(self),
+            outstanding: AtomicUsize::new(0),
+            delivered: AtomicU64::new(0),
+            moved: AtomicU64::new(self.now()),
+            finished: AtomicBool::new(false),
+            reset: AtomicBool::new(false),
+            waker: AtomicWaker::new(),
+        });
+        let watched = Watched {
+            sends: SendWatch::new(self.limits),
+            waited: Duration::ZERO,
+            looked: Instant::now(),
+        };
+        let mut all = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|(stream, _)| !stream.is_over());
+        all.push((stream.clone(), watched));
+        drop(all);
+        *self.latest.lock().unwrap_or_else(PoisonError::into_inner) = Some(stream.clone());
+        stream
+    }
+
+    /// The stream opened last, once.
+    pub fn take_latest(&self) -> Option<Arc<OutStream>> {
+        self.latest.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// The client gave up too many requests.
+    pub fn accuse(&self) {
+        self.accused.store(true, Ordering::Release);
+        self.waker.wake();
+    }
+
+    /// Whether it did.
+    pub fn is_accused(&self) -> bool {
+        self.accused.load(Ordering::Acquire)
+    }
+
+    /// Names the task that drives the connection.
+    pub fn register(&self, waker: &Waker) {
+        self.waker.register(waker);
+    }
+
+    /// Whether any bytes of any answer are still buffered.
+    pub fn outstanding(&self) -> bool {
+        let all = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        all.iter().any(|(stream, _)| stream.outstanding.load(Ordering::Acquire) > 0)
+    }
+
+    /// Looks at every stream: one that its client does not read is reset. Returns how many were,
+    /// and whether one of them is past resetting, since only its buffered end is left.
+    pub fn judge(&self) -> (usize, bool) {
+        let now = Instant::now();
+        let (mut resets, mut beyond) = (0, false);
+        let mut all = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain_mut(|(stream, watched)| {
+            if stream.is_over() {
+                return false;
+            }
+            let blocked = stream.outstanding.load(Ordering::Acquire) > 0;
+            if blocked {
+                watched.waited += now - watched.looked;
+            }
+            watched.looked = now;
+            let since = self.epoch + Duration::from_millis(stream.moved.load(Ordering::Relaxed));
+            let sent = stream.delivered.load(Ordering::Relaxed);
+            let deadline = watched.sends.deadline(now, since, watched.waited, sent);
+            if !blocked || deadline > now {
+                return true;
+            }
+            resets += 1;
+            beyond |= stream.finished.load(Ordering::Acquire);
+            stream.reset();
+            false
+        });
+        (resets, beyond)
+    }
+
+    /// Resets all that is left: the connection is gone.
+    pub fn reset_all(&self) {
+        let all = std::mem::take(&mut *self.watched.lock().unwrap_or_else(PoisonError::into_inner));
+        for (stream, _) in all {
+            stream.reset();
+        }
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.epoch.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+impl OutStream {
+    /// The connection's streams, while there is a connection.
+    pub fn streams(&self) -> Accuser {
+        Accuser(self.streams.upgrade())
+    }
+
+    /// Bytes that went out.
+    pub fn delivered(&self) -> u64 {
+        self.delivered.load(Ordering::Relaxed)
+    }
+
+    /// The answer has been handed over whole, or given up.
+    pub fn finish(&self) {
+        self.finished.store(true, Ordering::Release);
+    }
+
+    fn is_over(&self) -> bool {
+        self.finished.load(Ordering::Acquire) && self.outstanding.load(Ordering::Acquire) == 0
+    }
+
+    fn reset(&self) {
+        self.reset.store(true, Ordering::Release);
+        self.waker.wake();
+    }
+
+    /// Whether its task is to give up; registers the task to be told otherwise.
+    pub fn is_reset(&self, waker: &Waker) -> bool {
+        self.waker.register(waker);
+        self.reset.load(Ordering::Acquire)
+    }
+
+    fn now(&self) -> u64 {
+        self.streams.upgrade().map_or(0, |streams| streams.now())
+    }
+}
+
+/// The streams of a connection, if it is still there.
+#[derive(Debug)]
+pub struct Accuser(Option<Arc<Streams>>);
+
+impl Accuser {
+    /// See [`Streams::accuse`].
+    pub fn accuse(&self) {
+        if let Some(streams) = &self.0 {
+            streams.accuse();
+        }
+    }
+}
+
+/// A piece of an answer. On an HTTP/2 stream it tells, when it is dropped, that it has left.
+#[derive(Debug)]
+pub struct OutBuf {
+    bytes: Bytes,
+    size: usize,
+    stream: Option<Arc<OutStream>>,
+}
+
+impl OutBuf {
+    /// A piece of `stream`'s answer; of nobody's in HTTP/1, where the socket itself is watched.
+    pub fn new(bytes: Bytes, stream: Option<&Arc<OutStream>>) -> Self {
+        let size = bytes.len();
+        if let Some(stream) = stream
+            && stream.outstanding.fetch_add(size, Ordering::AcqRel) == 0
+        {
+            stream.moved.store(stream.now(), Ordering::Relaxed);
+        }
+        Self { bytes, size, stream: stream.cloned() }
+    }
+
+    fn left(&mut self, bytes: usize) {
+        self.size -= bytes;
+        if let Some(stream) = &self.stream {
+            stream.moved.store(stream.now(), Ordering::Relaxed);
+            stream.delivered.fetch_add(bytes as u64, Ordering::Relaxed);
+            stream.outstanding.fetch_sub(bytes, Ordering::AcqRel);
+        }
+    }
+}
+
+impl Buf for OutBuf {
+    fn remaining(&self) -> usize {
+        self.bytes.remaining()
+    }
+
+    fn chunk(&self) -> &[u8] {
+        self.bytes.chunk()
+    }
+
+    fn chunks_vectored<'a>(&'a self, dst: &mut [std::io::IoSlice<'a>]) -> usize {
+        self.bytes.chunks_vectored(dst)
+    }
+
+    fn advance(&mut self, count: usize) {
+        self.bytes.advance(count);
+        // Bytes leave one by one: a frame takes its part of a piece, and the rest waits.
+        self.left(count);
+    }
+}
+
+impl Drop for OutBuf {
+    fn drop(&mut self) {
+        // Dropped with its stream, unsent: it no longer waits, and did not arrive.
+        if self.size > 0
+            && let Some(stream) = &self.stream
+        {
+            stream.outstanding.fetch_sub(self.size, Ordering::AcqRel);
+        }
+    }
+}

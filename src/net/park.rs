@@ -1,0 +1,71 @@
+//! Waiting for a byte without a parser: a new connection, or one that has been idle for a moment.
+
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::task::Poll;
+
+use bytes::Bytes;
+use tokio::io::ReadBuf;
+use tokio::time::Instant;
+
+use super::clock::Clock;
+use super::connection::CLOSE_AFTER;
+use super::context::Context;
+use super::state::{ConnState, Order};
+use super::transport::Transport;
+
+/// Bytes read at once: most request heads whole. It lives on the stack, only while it is used.
+const READ: usize = 2048;
+
+/// Why the wait is over.
+#[derive(Debug)]
+pub enum Woken {
+    /// A request begins.
+    Bytes(Bytes),
+    /// The client closed, or the socket failed.
+    Closed,
+    /// Nothing came for too long.
+    Idle,
+    /// The drain closes it: nothing has come for a moment, and nothing is on its way.
+    CloseIdle,
+    /// It is to go at once.
+    Abort,
+}
+
+/// Waits for the first byte of a request.
+pub async fn wait<T: Transport>(transport: &mut T, state: &ConnState, context: &Context) -> Woken {
+    let limits = &context.limits;
+    // A connection that has never said a word has only the time a head may take.
+    let patience = match state.requests() {
+        0 => limits.headers_timeout.min(limits.idle_timeout),
+        _ => limits.idle_timeout,
+    };
+    let mut clock = pin!(Clock::default());
+    poll_fn(|cx| {
+        state.register(cx.waker());
+        if state.ordered(Order::Abort) {
+            return Poll::Ready(Woken::Abort);
+        }
+        // Reading comes before every reason to close: what is in the queue is served.
+        let mut buffer = [0; READ];
+        let mut buffer = ReadBuf::new(&mut buffer);
+        match Pin::new(&mut *transport).poll_read(cx, &mut buffer) {
+            Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
+                return Poll::Ready(Woken::Bytes(Bytes::copy_from_slice(buffer.filled())));
+            }
+            Poll::Ready(_) => return Poll::Ready(Woken::Closed),
+            Poll::Pending => {}
+        }
+        loop {
+            let closing = state.ordered(Order::CloseIdle);
+            let at = state.idle_since() + if closing { CLOSE_AFTER.min(patience) } else { patience };
+            if at <= Instant::now() {
+                return Poll::Ready(if closing { Woken::CloseIdle } else { Woken::Idle });
+            }
+            if clock.as_mut().wait_until(at, cx).is_pending() {
+                return Poll::Pending;
+            }
+        }
+    })
+    .await
+}

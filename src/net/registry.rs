@@ -1,0 +1,95 @@
+//! All open connections, so that a drain can reach each of them.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use tokio::sync::Notify;
+
+use super::state::{ConnState, Order};
+
+/// The open connections. Clones share one list. It is touched when a connection opens and when it
+/// closes, never on the way of a request.
+#[derive(Debug, Clone, Default)]
+pub struct Registry(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    slots: Mutex<Slots>,
+    emptied: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Slots {
+    connections: Vec<Weak<ConnState>>,
+    free: Vec<usize>,
+}
+
+/// A connection's place in the registry, freed when dropped.
+#[derive(Debug)]
+pub struct Entry {
+    registry: Registry,
+    slot: usize,
+}
+
+impl Registry {
+    /// Enters the connection that `build` makes.
+    pub fn enter(&self, build: impl FnOnce(Entry) -> ConnState) -> Arc<ConnState> {
+        let mut slots = self.slots();
+        let slot = slots.free.pop().unwrap_or(slots.connections.len());
+        let state = Arc::new(build(Entry { registry: self.clone(), slot }));
+        match slots.connections.get_mut(slot) {
+            Some(place) => *place = Arc::downgrade(&state),
+            None => slots.connections.push(Arc::downgrade(&state)),
+        }
+        state
+    }
+
+    /// Connections that are open.
+    pub fn len(&self) -> usize {
+        let slots = self.slots();
+        slots.connections.len() - slots.free.len()
+    }
+
+    /// Whether none is.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Every connection that is open at this moment.
+    pub fn connections(&self) -> Vec<Arc<ConnState>> {
+        self.slots().connections.iter().filter_map(Weak::upgrade).collect()
+    }
+
+    /// Gives an order to all of them.
+    pub fn order(&self, order: Order) {
+        for connection in self.connections() {
+            connection.order(order);
+        }
+    }
+
+    /// Waits until none is open.
+    pub async fn emptied(&self) {
+        loop {
+            let notified = self.0.emptied.notified();
+            if self.is_empty() {
+                return;
+            }
+            notified.await;
+        }
+    }
+
+    fn slots(&self) -> MutexGuard<'_, Slots> {
+        self.0.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        let mut slots = self.registry.slots();
+        slots.free.push(self.slot);
+        if slots.free.len() == slots.connections.len() {
+            // A crowd that has left leaves no empty chairs behind.
+            *slots = Slots::default();
+            self.registry.0.emptied.notify_waiters();
+        }
+    }
+}

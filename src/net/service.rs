@@ -1,0 +1,254 @@
+//! From hyper's request to the layers, and from their answer back to hyper.
+
+use std::cell::RefCell;
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context as TaskContext, Poll, ready};
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, Response, header};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use pin_project_lite::pin_project;
+use tower::Service;
+
+use super::context::Context;
+use super::http1::Seen;
+use super::http2::{OutBuf, OutStream, Streams};
+use super::state::{ConnState, Order};
+use crate::body::BoxError;
+use crate::exchange::Exchange;
+use crate::lifecycle::Phase;
+use crate::protocol::Protocol;
+
+/// Everything between the connection and the handler.
+pub trait Stack:
+    Service<
+        Request<Incoming>,
+        Response = Response<Self::Body>,
+        Error = Infallible,
+        Future: Future<Output = Result<Response<Self::Body>, Infallible>> + Send + 'static,
+    > + Clone
+    + Send
+    + Sync
+    + 'static
+{
+    /// The body of its answers.
+    type Body: Body<Data = Bytes, Error = BoxError> + Send + 'static;
+}
+
+impl<S, B> Stack for S
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + Sync + 'static,
+    S::Future: Future<Output = Result<Response<B>, Infallible>> + Send + 'static,
+    B: Body<Data = Bytes, Error = BoxError> + Send + 'static,
+{
+    type Body = B;
+}
+
+/// What the service knows of the wire under it.
+#[derive(Debug, Clone)]
+pub enum Wire {
+    /// HTTP/1, and what was seen of its bytes.
+    Http1(Arc<Mutex<Seen>>),
+    /// HTTP/2, and its streams.
+    Http2(Arc<Streams>),
+}
+
+/// The service of one connection.
+#[derive(Debug)]
+pub struct ConnService<S> {
+    stack: RefCell<S>,
+    state: Arc<ConnState>,
+    context: Arc<Context>,
+    wire: Wire,
+}
+
+impl<S> ConnService<S> {
+    /// Serves the requests of one connection with `stack`.
+    pub fn new(stack: S, state: Arc<ConnState>, context: Arc<Context>, wire: Wire) -> Self {
+        Self { stack: RefCell::new(stack), state, context, wire }
+    }
+
+    fn exchange<B>(&self, request: &Request<B>) -> (Exchange, u64) {
+        let (started, number) = self.state.request_begins();
+        let peer = self.state.peer;
+        let protocol = match self.wire {
+            Wire::Http1(_) => Protocol::Http1,
+            Wire::Http2(_) => Protocol::Http2,
+        };
+        let trusted = &self.context.trusted;
+        let client = trusted.client(peer.ip(), request.headers());
+        let mut exchange = Exchange::new(peer, client, protocol, started);
+        exchange.trusted_peer = trusted.trusts(peer.ip());
+        exchange.probe_only = self.state.probe_only;
+        exchange.first_in_drain = self.state.accepted_in_drain && number == 1;
+        if let Wire::Http1(seen) = &self.wire {
+            let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+            exchange.fragment = seen.fragments.had_fragment(request.method(), request.uri());
+            (seen.head_bytes, seen.line_ended) = (0, false);
+        }
+        (exchange, number)
+    }
+}
+
+impl<S: Stack> hyper::service::Service<Request<Incoming>> for ConnService<S> {
+    type Response = Response<ConnBody<S::Body>>;
+    type Error = Infallible;
+    type Future = ConnFuture<S::Future>;
+
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        let (exchange, number) = self.exchange(&request);
+        let exchange = Arc::new(exchange);
+        request.extensions_mut().insert(exchange.clone());
+        let stream = match &self.wire {
+            Wire::Http1(_) => None,
+            Wire::Http2(streams) => Some(streams.open()),
+        };
+        let running = Running {
+            state: self.state.clone(),
+            context: self.context.clone(),
+            stream,
+            answered: false,
+            head: request.method() == Method::HEAD,
+        };
+        let inner = self.stack.borrow_mut().call(request);
+        ConnFuture { inner, exchange, number, running: Some(running) }
+    }
+}
+
+/// A request that is being served. Dropped before its answer is whole, it counts as cancelled.
+#[derive(Debug)]
+struct Running {
+    state: Arc<ConnState>,
+    context: Arc<Context>,
+    stream: Option<Arc<OutStream>>,
+    answered: bool,
+    head: bool,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Bytes that reached the client make a cancelled download, which is everybody's right.
+        let answered = self.answered || self.stream.as_ref().is_some_and(|stream| stream.delivered() > 0);
+        let cancelled = self.state.request_ends(answered);
+        if let (Some(stream), Some(http2)) = (&self.stream, &self.context.limits.http2) {
+            stream.finish();
+            if !answered && cancelled > http2.max_cancelled_streams {
+                stream.streams().accuse();
+            }
+        }
+    }
+}
+
+impl Running {
+    /// Whether this is the last answer on its connection.
+    fn is_last(&self, exchange: &Exchange, number: u64) -> bool {
+        let limits = &self.context.limits;
+        exchange.closes()
+            || number >= limits.max_requests
+            || self.context.lifecycle.phase() >= Phase::Draining
+            || self.state.probe_only
+            || self.state.age() >= self.state.max_age
+    }
+}
+
+pin_project! {
+    /// The answer on its way to the connection.
+    pub struct ConnFuture<F> {
+        #[pin]
+        inner: F,
+        exchange: Arc<Exchange>,
+        number: u64,
+        running: Option<Running>,
+    }
+}
+
+impl<F, B> Future for ConnFuture<F>
+where
+    F: Future<Output = Result<Response<B>, Infallible>>,
+    B: Body,
+{
+    type Output = Result<Response<ConnBody<B>>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let mut response = match ready!(this.inner.poll(cx)) {
+            Ok(response) => response,
+            Err(never) => match never {},
+        };
+        let Some(mut running) = this.running.take() else { return Poll::Pending };
+        running.state.answer_begins();
+        if running.stream.is_some() {
+            // Fields of the connection have no place on a stream (RFC 9113 section 8.2.2).
+            response.headers_mut().remove(header::CONNECTION);
+            // A stream that was refused is answered alone; only what concerns the connection
+            // as a whole ends it.
+            if number_or_life(&running, *this.number) {
+                running.state.order(Order::GoAway);
+            }
+        } else if running.is_last(this.exchange, *this.number)
+            && response.status() != http::StatusCode::SWITCHING_PROTOCOLS
+        {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        } else if response.status() == http::StatusCode::SWITCHING_PROTOCOLS {
+            running.state.upgrades();
+        }
+        running.answered = running.head || response.body().is_end_stream();
+        Poll::Ready(Ok(response.map(|body| ConnBody { body, running })))
+    }
+}
+
+/// Whether an HTTP/2 connection has served its time.
+fn number_or_life(running: &Running, number: u64) -> bool {
+    let limits = &running.context.limits;
+    number >= limits.max_requests
+        || running.state.probe_only
+        || running.state.age() >= running.state.max_age
+        // A connection from before the drain is told in its turn, by the spread over the delay.
+        || (running.state.accepted_in_drain && running.context.lifecycle.phase() >= Phase::Draining)
+}
+
+pin_project! {
+    /// A response body that keeps its request running until it is whole.
+    pub struct ConnBody<B> {
+        #[pin]
+        body: B,
+        running: Running,
+    }
+}
+
+impl<B> Body for ConnBody<B>
+where
+    B: Body<Data = Bytes, Error = BoxError>,
+{
+    type Data = OutBuf;
+    type Error = BoxError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<Option<Result<Frame<OutBuf>, BoxError>>> {
+        let mut this = self.project();
+        let frame = ready!(this.body.as_mut().poll_frame(cx));
+        let Some(frame) = frame else {
+            this.running.answered = true;
+            return Poll::Ready(None);
+        };
+        if frame.is_ok() && this.body.is_end_stream() {
+            this.running.answered = true;
+        }
+        let stream = &this.running.stream;
+        Poll::Ready(Some(frame.map(|frame| frame.map_data(|bytes| OutBuf::new(bytes, stream.as_ref())))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,285 @@
+//! What everybody around one connection shares: its clocks, its counts, and the orders given to it.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::task::Waker;
+use std::time::Duration;
+
+use atomic_waker::AtomicWaker;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::admission::Permits;
+use super::registry::Entry;
+
+/// What a connection can be told to do. Orders add up and are never taken back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Order {
+    /// Tell the client that no further request is wanted: GOAWAY, or the end of an upgrade.
+    GoAway = 1,
+    /// Close once nothing is in flight and nothing is on its way.
+    CloseIdle = 2,
+    /// Close now.
+    Abort = 4,
+}
+
+/// A moment, or none, that several parties read and write.
+#[derive(Debug, Default)]
+pub struct Stamp(AtomicU64);
+
+impl Stamp {
+    fn set(&self, at: u64) {
+        self.0.store(at + 1, Ordering::Relaxed);
+    }
+
+    fn clear(&self) {
+        self.0.store(0, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> Option<u64> {
+        self.0.load(Ordering::Relaxed).checked_sub(1)
+    }
+}
+
+/// One connection. Lives as long as anything that belongs to it, an upgraded socket included;
+/// with it go its place in the registry and its share of the connection limits.
+#[derive(Debug)]
+pub struct ConnState {
+    /// The socket's other end.
+    pub peer: SocketAddr,
+    /// Admitted over `limits.max_connections`, to ask for probes only.
+    pub probe_only: bool,
+    /// Accepted while draining, when an open listener still promised to serve.
+    pub accepted_in_drain: bool,
+    /// The age at which it is asked to close.
+    pub max_age: Duration,
+    epoch: Instant,
+    waker: AtomicWaker,
+    orders: AtomicU8,
+    requests: AtomicU64,
+    cancelled: AtomicU64,
+    answered: AtomicU64,
+    in_flight: AtomicU32,
+    answering: AtomicBool,
+    upgraded: AtomicBool,
+    head_since: Stamp,
+    idle_since: AtomicU64,
+    last_read: AtomicU64,
+    blocked_since: Stamp,
+    blocked_total: AtomicU64,
+    written: AtomicU64,
+    left: Notify,
+    _permits: Permits,
+    _entry: Entry,
+}
+
+impl ConnState {
+    pub(super) fn new(peer: SocketAddr, permits: Permits, entry: Entry) -> Self {
+        Self {
+            peer,
+            probe_only: false,
+            accepted_in_drain: false,
+            max_age: Duration::MAX,
+            epoch: Instant::now(),
+            waker: AtomicWaker::new(),
+            orders: AtomicU8::new(0),
+            requests: AtomicU64::new(0),
+            cancelled: AtomicU64::new(0),
+            answered: AtomicU64::new(0),
+            in_flight: AtomicU32::new(0),
+            answering: AtomicBool::new(false),
+            upgraded: AtomicBool::new(false),
+            head_since: Stamp::default(),
+            idle_since: AtomicU64::new(0),
+            last_read: AtomicU64::new(0),
+            blocked_since: Stamp::default(),
+            blocked_total: AtomicU64::new(0),
+            written: AtomicU64::new(0),
+            left: Notify::new(),
+            _permits: permits,
+            _entry: entry,
+        }
+    }
+
+    // ----- time
+
+    /// Milliseconds of its life so far.
+    fn now(&self) -> u64 {
+        u64::try_from(self.epoch.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// A moment of its life as an instant.
+    fn at(&self, millis: u64) -> Instant {
+        self.epoch + Duration::from_millis(millis)
+    }
+
+    /// How long it has been open.
+    pub fn age(&self) -> Duration {
+        self.epoch.elapsed()
+    }
+
+    // ----- orders
+
+    /// Gives an order and wakes whoever drives the connection.
+    pub fn order(&self, order: Order) {
+        self.orders.fetch_or(order as u8, Ordering::AcqRel);
+        self.waker.wake();
+    }
+
+    /// Whether the order was given.
+    pub fn ordered(&self, order: Order) -> bool {
+        self.orders.load(Ordering::Acquire) & order as u8 != 0
+    }
+
+    /// Names the task to wake on an order. A task's waker does not change, so once is enough.
+    pub fn register(&self, waker: &Waker) {
+        self.waker.register(waker);
+    }
+
+    // ----- requests
+
+    /// A request head is whole; returns when its first byte came, and its number from 1.
+    pub fn request_begins(&self) -> (Instant, u64) {
+        self.in_flight.fetch_add(1, Ordering::AcqRel);
+        let started = self.head_since.get();
+        self.head_since.clear();
+        let started = started.map_or_else(Instant::now, |started| self.at(started));
+        (started, self.requests.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
+    /// A response head is on its way out.
+    pub fn answer_begins(&self) {
+        self.answering.store(true, Ordering::Release);
+    }
+
+    /// A request is over: `answered` to its end, or given up. Returns how many were given up.
+    pub fn request_ends(&self, answered: bool) -> u64 {
+        self.idle_since.store(self.now(), Ordering::Relaxed);
+        self.in_flight.fetch_sub(1, Ordering::AcqRel);
+        if answered {
+            self.answered.fetch_add(1, Ordering::Relaxed);
+            self.cancelled.load(Ordering::Relaxed)
+        } else {
+            self.cancelled.fetch_add(1, Ordering::Relaxed) + 1
+        }
+    }
+
+    /// Requests that were answered whole.
+    pub fn answered(&self) -> u64 {
+        self.answered.load(Ordering::Relaxed)
+    }
+
+    /// Requests whose answer is not finished.
+    pub fn in_flight(&self) -> u32 {
+        self.in_flight.load(Ordering::Acquire)
+    }
+
+    /// Requests that began, answered or not.
+    pub fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    /// When the last request ended, or the connection was accepted.
+    pub fn idle_since(&self) -> Instant {
+        self.at(self.idle_since.load(Ordering::Relaxed))
+    }
+
+    /// The connection leaves HTTP: what follows belongs to the handler.
+    pub fn upgrades(&self) {
+        self.upgraded.store(true, Ordering::Release);
+    }
+
+    /// Whether it has.
+    pub fn is_upgraded(&self) -> bool {
+        self.upgraded.load(Ordering::Acquire)
+    }
+
+    /// The socket of an upgraded connection is gone.
+    pub fn leave(&self) {
+        if self.is_upgraded() {
+            self.left.notify_one();
+        }
+    }
+
+    /// Waits for that.
+    pub async fn has_left(&self) {
+        self.left.notified().await;
+    }
+
+    // ----- reading
+
+    /// The first byte of a head has come, unless one is being read already.
+    pub fn head_begins(&self) {
+        if self.head_since.get().is_none() {
+            self.head_since.set(self.now());
+        }
+    }
+
+    /// A head that is half read began with the last byte read.
+    pub fn head_began_with_last_read(&self) {
+        self.head_since.set(self.last_read.load(Ordering::Relaxed));
+    }
+
+    /// No head is being read.
+    pub fn head_ends(&self) {
+        self.head_since.clear();
+    }
+
+    /// Since when a head is being read.
+    pub fn head_since(&self) -> Option<Instant> {
+        self.head_since.get().map(|since| self.at(since))
+    }
+
+    /// Bytes came while a request was in flight: they may be the next one's.
+    pub fn read_ahead(&self) {
+        self.last_read.store(self.now(), Ordering::Relaxed);
+    }
+
+    // ----- writing
+
+    /// Whether bytes of an answer may still be on their way to the socket.
+    pub fn is_answering(&self) -> bool {
+        self.answering.load(Ordering::Acquire)
+    }
+
+    /// The socket took `bytes`.
+    pub fn wrote(&self, bytes: usize) {
+        self.written.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.unblocked();
+    }
+
+    /// The socket takes nothing more for now.
+    pub fn blocked(&self) {
+        if self.blocked_since.get().is_none() {
+            self.blocked_since.set(self.now());
+        }
+    }
+
+    fn unblocked(&self) {
+        if let Some(since) = self.blocked_since.get() {
+            self.blocked_since.clear();
+            self.blocked_total.fetch_add(self.now().saturating_sub(since), Ordering::Relaxed);
+        }
+    }
+
+    /// Everything that was to be written is written.
+    pub fn flushed(&self) {
+        self.unblocked();
+        if self.in_flight() == 0 {
+            self.answering.store(false, Ordering::Release);
+        }
+    }
+
+    /// Since when the socket takes nothing.
+    pub fn blocked_since(&self) -> Option<Instant> {
+        self.blocked_since.get().map(|since| self.at(since))
+    }
+
+    /// Time in which the socket took nothing, and bytes that it took, both since the beginning.
+    pub fn sent(&self) -> (Duration, u64) {
+        let now_blocked = self.blocked_since.get().map_or(0, |since| self.now().saturating_sub(since));
+        let total = self.blocked_total.load(Ordering::Relaxed) + now_blocked;
+        (Duration::from_millis(total), self.written.load(Ordering::Relaxed))
+    }
+}
