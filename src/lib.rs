@@ -5,5 +5,7 @@ pub mod client_address;
 pub mod config;
 pub mod lifecycle;
 pub mod protocol;
+pub mod redact;
 pub mod refusal;
+pub mod telemetry;
 pub mod units;
