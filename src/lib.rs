@@ -1,6 +1,7 @@
 #![forbid(unsafe_code)]
 //! Nessen.
 
+pub mod admin;
 pub mod client_address;
 pub mod config;
 pub mod lifecycle;
