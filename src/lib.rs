@@ -1,13 +1,17 @@
 #![forbid(unsafe_code)]
 //! Nessen.
 
+pub mod admin;
 pub mod body;
 pub mod client_address;
 pub mod config;
 pub mod exchange;
 pub mod lifecycle;
 pub mod limits;
+pub mod net;
 pub mod pace;
 pub mod protocol;
+pub mod redact;
 pub mod refusal;
+pub mod telemetry;
 pub mod units;

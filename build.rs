@@ -1,0 +1,54 @@
+//! Tells the binary what it was built from, for `/version` and `nessen_build_info`.
+//!
+//! `NESSEN_REVISION` stands for the git revision where there is no repository (a container build),
+//! and `SOURCE_DATE_EPOCH` for the clock where builds are to be reproducible.
+
+use std::env;
+use std::process::Command;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+fn main() {
+    println!("cargo:rerun-if-env-changed=NESSEN_REVISION");
+    println!("cargo:rerun-if-env-changed=SOURCE_DATE_EPOCH");
+    println!("cargo:rerun-if-changed=build.rs");
+    // A path that does not exist would make every build run this again.
+    for file in git(&["rev-parse", "--git-path", "logs/HEAD"])
+        .into_iter()
+        .filter(|file| std::fs::exists(file).unwrap_or(false))
+    {
+        println!("cargo:rerun-if-changed={file}");
+    }
+
+    let revision = env::var("NESSEN_REVISION").ok().filter(|revision| is_plain(revision));
+    let revision = revision.or_else(|| git(&["rev-parse", "HEAD"]));
+    println!("cargo:rustc-env=NESSEN_BUILD_REVISION={}", revision.as_deref().unwrap_or("unknown"));
+
+    let second = env::var("SOURCE_DATE_EPOCH").ok().and_then(|second| second.trim().parse().ok());
+    let now = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    println!("cargo:rustc-env=NESSEN_BUILD_SECOND={}", second.unwrap_or_else(now));
+
+    let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let version = run(Command::new(rustc).arg("--version"));
+    println!("cargo:rustc-env=NESSEN_BUILD_RUSTC={}", version.as_deref().unwrap_or("unknown"));
+}
+
+/// Asks git about the repository of this very package: a package unpacked inside somebody else's
+/// repository has no revision of its own.
+fn git(arguments: &[&str]) -> Option<String> {
+    if !std::path::Path::new(".git").exists() {
+        return None;
+    }
+    run(Command::new("git").args(arguments))
+}
+
+fn run(command: &mut Command) -> Option<String> {
+    let output = command.output().ok().filter(|output| output.status.success())?;
+    let line = String::from_utf8(output.stdout).ok()?;
+    let line = line.trim();
+    is_plain(line).then(|| line.to_owned())
+}
+
+/// One line of printable text: anything else could smuggle directives into Cargo's protocol.
+fn is_plain(text: &str) -> bool {
+    !text.is_empty() && text.len() <= 200 && !text.contains(char::is_control)
+}

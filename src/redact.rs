@@ -1,0 +1,204 @@
+//! What must never reach a log: names that hold secrets, and the query values behind them.
+
+use std::borrow::Cow;
+
+/// What stands in the place of a secret.
+pub const REDACTED: &str = "[redacted]";
+
+/// A name that holds one of these holds a secret. Better one value too many than one too few:
+/// `author` goes the way of `authorization`.
+const SECRET_WORDS: &[&[u8]] = &[
+    b"auth",
+    b"cookie",
+    b"token",
+    b"secret",
+    b"password",
+    b"passwd",
+    b"key",
+    b"sig",
+    b"credential",
+    b"session",
+];
+
+/// Bytes of a parameter name that are decoded to judge it. Nobody has a longer one in earnest,
+/// so a longer one is taken for a secret.
+const LONGEST_NAME: usize = 256;
+
+/// Whether a header, parameter, setting or log field of this name holds a secret:
+/// `Authorization`, `Cookie`, `Set-Cookie`, and anything called like a token, secret, password,
+/// key, signature, credential or session, in any case.
+pub fn is_secret_name(name: &str) -> bool {
+    holds_secret_word(name.as_bytes())
+}
+
+fn holds_secret_word(name: &[u8]) -> bool {
+    SECRET_WORDS.iter().any(|word| name.windows(word.len()).any(|window| window.eq_ignore_ascii_case(word)))
+}
+
+/// The request target with the value of every secret-named parameter replaced by [`REDACTED`].
+///
+/// Parameters are what stands between `?`, `&` and `;`, in the query and (matrix parameters, such
+/// as `;jsessionid=`) in the path. Nothing is allocated where there is nothing to redact.
+pub fn redact_target(target: &str) -> Cow<'_, str> {
+    let mut redacted: Option<String> = None;
+    // Up to here `target` has been copied into `redacted`.
+    let mut copied = 0;
+    let mut at = 0;
+    let mut in_query = false;
+    while let Some(found) = next_separator(target, at, in_query) {
+        in_query |= target.as_bytes().get(found) == Some(&b'?');
+        let start = found + 1;
+        let end = next_boundary(target, start, in_query);
+        at = end;
+        let Some(parameter) = target.get(start..end) else { break };
+        let Some((name, value)) = parameter.split_once('=') else { continue };
+        if value.is_empty() || !is_secret_parameter(name) {
+            continue;
+        }
+        let value_at = end - value.len();
+        let out = redacted.get_or_insert_with(|| String::with_capacity(target.len()));
+        out.push_str(target.get(copied..value_at).unwrap_or_default());
+        out.push_str(REDACTED);
+        copied = end;
+    }
+    match redacted {
+        None => Cow::Borrowed(target),
+        Some(mut out) => {
+            out.push_str(target.get(copied..).unwrap_or_default());
+            Cow::Owned(out)
+        }
+    }
+}
+
+/// Where the next parameter is announced, at or after `from`.
+fn next_separator(target: &str, from: usize, in_query: bool) -> Option<usize> {
+    let rest = target.as_bytes().get(from..)?;
+    let found =
+        if in_query { memchr::memchr3(b'?', b'&', b';', rest) } else { memchr::memchr2(b'?', b';', rest) };
+    found.map(|at| from + at)
+}
+
+/// Where the parameter that begins at `from` ends.
+fn next_boundary(target: &str, from: usize, in_query: bool) -> usize {
+    let rest = target.as_bytes().get(from..).unwrap_or_default();
+    let length = rest.iter().position(|byte| match byte {
+        b'?' | b';' | b'#' => true,
+        b'&' => in_query,
+        b'/' => !in_query,
+        _ => false,
+    });
+    length.map_or(target.len(), |length| from + length)
+}
+
+fn is_secret_parameter(name: &str) -> bool {
+    if memchr::memchr(b'%', name.as_bytes()).is_none() {
+        return holds_secret_word(name.as_bytes());
+    }
+    if name.len() > LONGEST_NAME {
+        return true;
+    }
+    // SECURITY: `%74oken` reaches the application as `token`.
+    let mut decoded = [0u8; LONGEST_NAME];
+    let mut length = 0;
+    let mut rest = name.as_bytes();
+    while let Some((byte, after)) = next_decoded(rest) {
+        if let Some(slot) = decoded.get_mut(length) {
+            *slot = byte;
+            length += 1;
+        }
+        rest = after;
+    }
+    holds_secret_word(decoded.get(..length).unwrap_or_default())
+}
+
+fn next_decoded(text: &[u8]) -> Option<(u8, &[u8])> {
+    if let [b'%', high, low, rest @ ..] = text
+        && let (Some(high), Some(low)) = (hex(*high), hex(*low))
+    {
+        return Some((high << 4 | low, rest));
+    }
+    text.split_first().map(|(byte, rest)| (*byte, rest))
+}
+
+fn hex(digit: u8) -> Option<u8> {
+    match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        b'A'..=b'F' => Some(digit - b'A' + 10),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_secrets_are_known_in_any_case() {
+        for name in [
+            "authorization",
+            "Proxy-Authorization",
+            "Cookie",
+            "SET-COOKIE",
+            "x-csrf-token",
+            "client_secret",
+            "Password",
+            "passwd",
+            "apiKey",
+            "X-Amz-Signature",
+            "sig",
+            "credentials",
+            "sessionid",
+            "auth",
+        ] {
+            assert!(is_secret_name(name), "{name}");
+        }
+        for name in ["", "page", "q", "user", "content-type", "to", "ken"] {
+            assert!(!is_secret_name(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn secret_values_are_replaced_and_the_rest_is_kept() {
+        for (target, expected) in [
+            ("/a?token=abc", "/a?token=[redacted]"),
+            ("/a?x=1&API_KEY=abc&y=2", "/a?x=1&API_KEY=[redacted]&y=2"),
+            ("/a?%74oken=abc&b=1", "/a?%74oken=[redacted]&b=1"),
+            ("/a?t%6Fke%6e=abc", "/a?t%6Fke%6e=[redacted]"),
+            ("/a?x=1;password=p;y=2", "/a?x=1;password=[redacted];y=2"),
+            ("/a?user[password]=p", "/a?user[password]=[redacted]"),
+            ("/a?sig=a=b==&x=1", "/a?sig=[redacted]&x=1"),
+            ("/cb?next=/b?token=abc", "/cb?next=/b?token=[redacted]"),
+            ("/a;jsessionid=abc/b?x=1", "/a;jsessionid=[redacted]/b?x=1"),
+            ("/a?token=1&token=2", "/a?token=[redacted]&token=[redacted]"),
+            ("/ü?kéy=1&key=ü", "/ü?kéy=1&key=[redacted]"),
+        ] {
+            assert_eq!(redact_target(target), expected);
+        }
+    }
+
+    #[test]
+    fn nothing_is_allocated_where_there_is_nothing_to_redact() {
+        for target in [
+            "/",
+            "/a?token",
+            "/a?token=",
+            "/a?",
+            "/token=abc",
+            "/a?x=token",
+            "/a?%7=1",
+            "/a?%zz=%",
+            "*",
+            "",
+            "/a&key=1",
+        ] {
+            assert!(matches!(redact_target(target), Cow::Borrowed(same) if same == target), "{target}");
+        }
+    }
+
+    #[test]
+    fn an_absurdly_long_encoded_name_is_taken_for_a_secret() {
+        let target = format!("/?%41{}=abc", "a".repeat(LONGEST_NAME));
+        assert!(redact_target(&target).ends_with("=[redacted]"));
+    }
+}

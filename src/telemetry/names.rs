@@ -1,0 +1,205 @@
+//! THE table of metrics. What `/metrics` says about each, and `docs/METRICS.md`, come from here.
+
+use std::fmt::Write;
+
+/// What a metric's value means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Only rises, from 0 at the start of the process.
+    Counter,
+    /// A value of this moment.
+    Gauge,
+    /// Counts of values up to each bound, with their sum.
+    Histogram,
+}
+
+impl Kind {
+    /// As on a `# TYPE` line.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
+        }
+    }
+}
+
+/// One metric.
+#[derive(Debug, Clone, Copy)]
+pub struct Definition {
+    /// Its name, with the unit in it.
+    pub name: &'static str,
+    /// What its value means.
+    pub kind: Kind,
+    /// Unit of the value; empty for a plain count or a 0/1.
+    pub unit: &'static str,
+    /// Names of its labels, none of which ever takes a value from a client.
+    pub labels: &'static [&'static str],
+    /// One sentence.
+    pub help: &'static str,
+}
+
+const fn counter(
+    name: &'static str,
+    unit: &'static str,
+    labels: &'static [&'static str],
+    help: &'static str,
+) -> Definition {
+    Definition { name, kind: Kind::Counter, unit, labels, help }
+}
+
+const fn gauge(
+    name: &'static str,
+    unit: &'static str,
+    labels: &'static [&'static str],
+    help: &'static str,
+) -> Definition {
+    Definition { name, kind: Kind::Gauge, unit, labels, help }
+}
+
+/// Labels of a request. `route` is the configured path (`none`: refused before one was chosen).
+const REQUEST: &[&str] = &["method", "status", "route"];
+
+/// Every metric, in the order of the documentation.
+pub const METRICS: &[Definition] = &[
+    counter(
+        "http_requests_total",
+        "",
+        REQUEST,
+        "Requests finished; status is aborted where the client went before an answer.",
+    ),
+    gauge("http_requests_active", "", &[], "Requests being served."),
+    Definition {
+        name: "http_request_duration_seconds",
+        kind: Kind::Histogram,
+        unit: "seconds",
+        labels: REQUEST,
+        help: "Time from the end of the request head to the end of the answer.",
+    },
+    counter("http_request_body_bytes_total", "bytes", &[], "Bytes of request bodies read."),
+    counter("http_response_body_bytes_total", "bytes", &[], "Bytes of response bodies sent."),
+    gauge(
+        "http_connections_active",
+        "",
+        &["protocol"],
+        "Open connections; unknown until the first bytes tell.",
+    ),
+    counter(
+        "http_connections_total",
+        "",
+        &["protocol"],
+        "Connections by what they turned out to speak, counted when that is known or they close.",
+    ),
+    counter(
+        "nessen_accept_errors_total",
+        "",
+        &[],
+        "Failures to accept a connection, such as running out of descriptors.",
+    ),
+    counter(
+        "nessen_rejections_total",
+        "",
+        &["reason"],
+        "Requests, streams and connections refused, by the limit or rule that refused them.",
+    ),
+    gauge("nessen_phase", "", &["phase"], "1 for the phase the process is in, 0 for the others."),
+    gauge("nessen_ready", "", &[], "1 while /ready answers 200."),
+    gauge(
+        "nessen_build_info",
+        "",
+        &["version", "revision", "rustc"],
+        "Always 1; the labels say what was built from what.",
+    ),
+    gauge("nessen_drain_duration_seconds", "seconds", &[], "How long the drain took; 0 until it is over."),
+    counter(
+        "nessen_drain_cut_off_total",
+        "",
+        &[],
+        "Requests and upgraded connections cut off when the drain deadline passed.",
+    ),
+    counter(
+        "nessen_log_lines_dropped_total",
+        "",
+        &[],
+        "Log lines lost because the reader of the log stalled or writing failed.",
+    ),
+    gauge("nessen_rate_limit_keys", "", &[], "Clients tracked by the rate limit."),
+    gauge("nessen_rate_limit_blocked_sources", "", &[], "Clients blocked by the rate limit at this moment."),
+    gauge(
+        "nessen_memory_bound_bytes",
+        "bytes",
+        &[],
+        "Worst-case memory that the limits in force allow clients to make the server hold.",
+    ),
+    counter("process_cpu_seconds_total", "seconds", &[], "User and system CPU time spent."),
+    gauge("process_resident_memory_bytes", "bytes", &[], "Resident memory size."),
+    gauge("process_virtual_memory_bytes", "bytes", &[], "Virtual memory size."),
+    gauge("process_open_fds", "", &[], "Open file descriptors."),
+    gauge("process_max_fds", "", &[], "Most file descriptors the process may open."),
+    gauge("process_threads", "", &[], "Operating system threads."),
+    gauge(
+        "process_start_time_seconds",
+        "seconds",
+        &[],
+        "Start of the process, in seconds since the Unix epoch.",
+    ),
+];
+
+/// The definition of `name`.
+pub fn definition(name: &str) -> Option<&'static Definition> {
+    METRICS.iter().find(|definition| definition.name == name)
+}
+
+/// `docs/METRICS.md`.
+pub fn reference() -> String {
+    let mut out = String::from(
+        "# Metrics\n\n\
+         Generated from the table in `src/telemetry/names.rs`; do not edit. Served on `/metrics` in the Prometheus\n\
+         text format.\n\n\
+         No label takes a value from a client: an unknown method is `_OTHER`, a status over 599 is `_OTHER`, a request\n\
+         aborted before its answer has the status `aborted`, and `route` is the configured path (`none` where the\n\
+         request was refused before a route was chosen). `process_*` values that the system does not tell are absent.\n\n\
+         | metric | type | unit | labels | meaning |\n|---|---|---|---|---|\n",
+    );
+    for Definition { name, kind, unit, labels, help } in METRICS {
+        let labels = labels.iter().map(|label| format!("`{label}`")).collect::<Vec<_>>().join(", ");
+        // Writing to a String does not fail.
+        let _ = writeln!(out, "| `{name}` | {} | {unit} | {labels} | {help} |", kind.label());
+    }
+    let bounds = super::histogram::BOUNDS.map(|(_, label)| label).join(", ");
+    let _ =
+        write!(out, "\nBuckets of `http_request_duration_seconds`, in seconds: {bounds}.\n\n## Reasons\n\n");
+    out.push_str("Values of `reason` on `nessen_rejections_total`; each is there from the start, at 0.\n\n| reason | status |\n|---|---|\n");
+    for reason in crate::refusal::Reason::ALL {
+        let status = reason.status().map_or_else(|| "none".to_owned(), |status| status.as_str().to_owned());
+        let _ = writeln!(out, "| `{reason}` | {status} |");
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_follow_the_conventions() {
+        for (at, metric) in METRICS.iter().enumerate() {
+            let name = metric.name;
+            assert!(METRICS.iter().skip(at + 1).all(|other| other.name != name), "{name} stands twice");
+            assert_eq!(metric.kind == Kind::Counter, name.ends_with("_total"), "{name}");
+            assert!(name.strip_suffix("_total").unwrap_or(name).ends_with(metric.unit), "{name}");
+            assert!(metric.help.ends_with('.') && !metric.help.contains(['\n', '|']), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_documentation_is_current() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/METRICS.md");
+        if std::env::var_os("NESSEN_UPDATE_GOLDEN").is_some() {
+            std::fs::create_dir_all(concat!(env!("CARGO_MANIFEST_DIR"), "/docs")).unwrap();
+            std::fs::write(path, reference()).unwrap();
+        }
+        let written = std::fs::read_to_string(path).unwrap_or_default();
+        assert_eq!(written, reference(), "run NESSEN_UPDATE_GOLDEN=1 cargo test");
+    }
+}
