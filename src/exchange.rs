@@ -1,10 +1,10 @@
 //! One request and its answer, as the layers see it from the side.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
-use http::Request;
+use http::{HeaderValue, Request};
 use tokio::time::Instant;
 
 use crate::protocol::Protocol;
@@ -31,10 +31,11 @@ pub struct Exchange {
     pub first_in_drain: bool,
     /// Identifies the exchange in the log, the answer and the problem body. Set once, by the
     /// request id layer.
-    pub request_id: std::sync::OnceLock<Arc<str>>,
-    route: AtomicU16,
+    pub request_id: OnceLock<HeaderValue>,
+    route: AtomicU32,
     bytes_in: AtomicU64,
     close: AtomicBool,
+    body_ended: AtomicBool,
 }
 
 impl Exchange {
@@ -49,10 +50,11 @@ impl Exchange {
             fragment: false,
             probe_only: false,
             first_in_drain: false,
-            request_id: std::sync::OnceLock::new(),
-            route: AtomicU16::new(0),
+            request_id: OnceLock::new(),
+            route: AtomicU32::new(0),
             bytes_in: AtomicU64::new(0),
             close: AtomicBool::new(false),
+            body_ended: AtomicBool::new(false),
         }
     }
 
@@ -63,7 +65,7 @@ impl Exchange {
 
     /// The request id, or nothing before the layer that sets it.
     pub fn id(&self) -> &str {
-        self.request_id.get().map_or("", |id| id)
+        self.request_id.get().and_then(|id| id.to_str().ok()).unwrap_or("")
     }
 
     /// Asks for the connection to be closed after this answer (HTTP/1).
@@ -74,6 +76,16 @@ impl Exchange {
     /// Whether somebody asked for that.
     pub fn closes(&self) -> bool {
         self.close.load(Ordering::Relaxed)
+    }
+
+    /// The request body was read to its end.
+    pub fn body_ends(&self) {
+        self.body_ended.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it was; otherwise the client may still be sending it.
+    pub fn body_ended(&self) -> bool {
+        self.body_ended.load(Ordering::Relaxed)
     }
 
     /// Counts bytes of the request body.
@@ -87,12 +99,12 @@ impl Exchange {
     }
 
     /// Notes which route was chosen, by its index in the metrics.
-    pub fn set_route(&self, index: u16) {
+    pub fn set_route(&self, index: u32) {
         self.route.store(index, Ordering::Relaxed);
     }
 
     /// The route that was chosen; 0 where none was.
-    pub fn route(&self) -> u16 {
+    pub fn route(&self) -> u32 {
         self.route.load(Ordering::Relaxed)
     }
 }

@@ -15,6 +15,7 @@ use crate::telemetry::{BuildInfo, Metrics};
 
 mod api_health;
 mod health;
+pub mod layer;
 mod ready;
 mod version;
 

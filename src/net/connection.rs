@@ -20,6 +20,7 @@ use super::state::ConnState;
 use super::transport::Transport;
 use super::{detect, http1, http2, linger};
 use crate::protocol::Protocol;
+use crate::random;
 use crate::refusal::{Reason, Refusal};
 
 /// How long a connection is idle before its parser is taken down.
@@ -128,7 +129,9 @@ pub async fn serve<T: Transport, S: Stack>(
             http1::End::Refused(transport, refusal) => {
                 return refuse(transport, refusal, &state, &context).await;
             }
-            http1::End::Linger(transport) => return linger::close(transport, &[]).await,
+            http1::End::Linger(transport) => {
+                return linger::close(transport, &[], state.body_left()).await;
+            }
             http1::End::Stalled(transport) => {
                 transport.reset_on_drop();
                 context.refused(Reason::SlowReader, state.peer.ip(), Protocol::Http1);
@@ -143,7 +146,7 @@ pub async fn serve<T: Transport, S: Stack>(
 /// Answers a refusal that no request carries, and counts it.
 async fn refuse<T: Transport>(transport: T, refusal: Refusal, state: &ConnState, context: &Context) {
     context.refused(refusal.reason, state.peer.ip(), Protocol::Http1);
-    linger::close(transport, &refusal.into_http1("")).await;
+    linger::close(transport, &refusal.into_http1(&String::from_utf8_lossy(&random::hex_id())), true).await;
 }
 
 /// Makes room, or makes an end.
@@ -158,14 +161,14 @@ async fn abort<T: Transport>(transport: T, state: &ConnState, context: &Context)
 async fn end_http2<T: Transport>(end: http2::End<T>, state: &ConnState, context: &Context) {
     match end {
         http2::End::Closed => {}
-        http2::End::Linger(transport) => linger::close(transport, &[]).await,
+        http2::End::Linger(transport) => linger::close(transport, &[], false).await,
         http2::End::Refused(transport, reason, last) => {
             context.refused(reason, state.peer.ip(), Protocol::Http2);
             let Some(transport) = transport else { return };
             if reason == Reason::SlowReader {
                 transport.reset_on_drop();
             } else {
-                linger::close(transport, &last).await;
+                linger::close(transport, &last, reason != Reason::Idle).await;
             }
         }
     }

@@ -10,7 +10,7 @@ use std::pin::Pin;
 use std::task::{Poll, ready};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncWriteExt, ReadBuf};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::transport::Transport;
@@ -23,7 +23,10 @@ const MAX_TIME: Duration = Duration::from_secs(10);
 const MAX_GAP: Duration = Duration::from_secs(2);
 
 /// Sends `last` if there is something, closes the writing side, and drains the reading side.
-pub async fn close<T: Transport>(mut io: T, last: &[u8]) {
+///
+/// With `more` the client is known to have something left to send; otherwise it is only drained
+/// of what has come already, if that is anything.
+pub async fn close<T: Transport>(mut io: T, last: &[u8], more: bool) {
     let deadline = Instant::now() + MAX_TIME;
     if !last.is_empty() && !matches!(timeout(MAX_GAP, io.write_all(last)).await, Ok(Ok(()))) {
         return;
@@ -32,8 +35,11 @@ pub async fn close<T: Transport>(mut io: T, last: &[u8]) {
         return;
     }
     let mut left = MAX_BYTES;
+    let mut gap = if more { MAX_GAP } else { Duration::ZERO };
     while left > 0 {
-        match timeout_at(deadline, timeout(MAX_GAP, discard(&mut io))).await {
+        let read = timeout_at(deadline, timeout(gap, discard(&mut io))).await;
+        gap = MAX_GAP;
+        match read {
             Ok(Ok(bytes)) if bytes > 0 => left = left.saturating_sub(bytes),
             _ => return,
         }

@@ -101,6 +101,9 @@ impl<S: Stack> hyper::service::Service<Request<Incoming>> for ConnService<S> {
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         let (exchange, number) = self.exchange(&request);
+        if request.body().is_end_stream() {
+            exchange.body_ends();
+        }
         let exchange = Arc::new(exchange);
         request.extensions_mut().insert(exchange.clone());
         let stream = match &self.wire {
@@ -110,12 +113,13 @@ impl<S: Stack> hyper::service::Service<Request<Incoming>> for ConnService<S> {
         let running = Running {
             state: self.state.clone(),
             context: self.context.clone(),
+            exchange,
             stream,
             answered: false,
             head: request.method() == Method::HEAD,
         };
         let inner = self.stack.borrow_mut().call(request);
-        ConnFuture { inner, exchange, number, running: Some(running) }
+        ConnFuture { inner, number, running: Some(running) }
     }
 }
 
@@ -124,6 +128,7 @@ impl<S: Stack> hyper::service::Service<Request<Incoming>> for ConnService<S> {
 struct Running {
     state: Arc<ConnState>,
     context: Arc<Context>,
+    exchange: Arc<Exchange>,
     stream: Option<Arc<OutStream>>,
     answered: bool,
     head: bool,
@@ -133,6 +138,7 @@ impl Drop for Running {
     fn drop(&mut self) {
         // Bytes that reached the client make a cancelled download, which is everybody's right.
         let answered = self.answered || self.stream.as_ref().is_some_and(|stream| stream.delivered() > 0);
+        self.state.leaves_body(!self.exchange.body_ended());
         let cancelled = self.state.request_ends(answered);
         if let (Some(stream), Some(http2)) = (&self.stream, &self.context.limits.http2) {
             stream.finish();
@@ -145,9 +151,9 @@ impl Drop for Running {
 
 impl Running {
     /// Whether this is the last answer on its connection.
-    fn is_last(&self, exchange: &Exchange, number: u64) -> bool {
+    fn is_last(&self, number: u64) -> bool {
         let limits = &self.context.limits;
-        exchange.closes()
+        self.exchange.closes()
             || number >= limits.max_requests
             || self.context.lifecycle.phase() >= Phase::Draining
             || self.state.probe_only
@@ -160,7 +166,6 @@ pin_project! {
     pub struct ConnFuture<F> {
         #[pin]
         inner: F,
-        exchange: Arc<Exchange>,
         number: u64,
         running: Option<Running>,
     }
@@ -189,8 +194,7 @@ where
             if number_or_life(&running, *this.number) {
                 running.state.order(Order::GoAway);
             }
-        } else if running.is_last(this.exchange, *this.number)
-            && response.status() != http::StatusCode::SWITCHING_PROTOCOLS
+        } else if running.is_last(*this.number) && response.status() != http::StatusCode::SWITCHING_PROTOCOLS
         {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         } else if response.status() == http::StatusCode::SWITCHING_PROTOCOLS {

@@ -63,6 +63,7 @@ pub struct ConnState {
     in_flight: AtomicU32,
     answering: AtomicBool,
     upgraded: AtomicBool,
+    body_left: AtomicBool,
     head_since: Stamp,
     idle_since: AtomicU64,
     last_read: AtomicU64,
@@ -90,6 +91,7 @@ impl ConnState {
             in_flight: AtomicU32::new(0),
             answering: AtomicBool::new(false),
             upgraded: AtomicBool::new(false),
+            body_left: AtomicBool::new(false),
             head_since: Stamp::default(),
             idle_since: AtomicU64::new(0),
             last_read: AtomicU64::new(0),
@@ -183,6 +185,16 @@ impl ConnState {
     /// When the last request ended, or the connection was accepted.
     pub fn idle_since(&self) -> Instant {
         self.at(self.idle_since.load(Ordering::Relaxed))
+    }
+
+    /// Notes whether the last request's body was left unread, so that more of it may come.
+    pub fn leaves_body(&self, left: bool) {
+        self.body_left.store(left, Ordering::Relaxed);
+    }
+
+    /// Whether it was.
+    pub fn body_left(&self) -> bool {
+        self.body_left.load(Ordering::Relaxed)
     }
 
     /// The connection leaves HTTP: what follows belongs to the handler.

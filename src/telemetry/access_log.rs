@@ -43,7 +43,7 @@ pub struct AccessRecord<'a> {
     pub target: &'a str,
     /// `None`: aborted before an answer.
     pub status: Option<u16>,
-    /// From the end of the request head to the end of the answer.
+    /// From the first byte of the request head to the end of the answer.
     pub duration: Duration,
     /// Who asked, after trusted proxies.
     pub client: IpAddr,
@@ -112,6 +112,11 @@ impl AccessLog {
             mode == AccessMode::Errors as u8 && (reason.is_some() || failed(status))
         };
         wanted && self.lets_through(level(status, reason))
+    }
+
+    /// Whether nothing at all is written, so that nothing need be kept for it.
+    pub fn is_off(&self) -> bool {
+        self.settings.mode.load(Ordering::Relaxed) == AccessMode::Off as u8
     }
 
     /// As [`AccessLog::enabled_for`], for a probe, which is only worth a line where it fails.

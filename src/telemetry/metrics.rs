@@ -39,7 +39,7 @@ pub struct Finished<'a> {
     pub status: Option<StatusCode>,
     /// The route it took.
     pub route: RouteId,
-    /// From the end of the request head to the end of the answer.
+    /// From the first byte of the request head to the end of the answer.
     pub duration: Duration,
     /// Bytes of the request body that were read.
     pub bytes_in: u64,

@@ -18,6 +18,16 @@ pub struct RouteId(u32);
 impl RouteId {
     /// No route was chosen before the request was refused.
     pub const NONE: Self = Self(0);
+
+    /// The route at this place; see [`RouteId::index`].
+    pub const fn from_index(index: u32) -> Self {
+        Self(index)
+    }
+
+    /// Its place in the order in which routes were added.
+    pub const fn index(self) -> u32 {
+        self.0
+    }
 }
 
 const METHODS: [&str; 10] =

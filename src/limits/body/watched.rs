@@ -89,6 +89,12 @@ impl Watch {
         Ok(())
     }
 
+    fn body_ends(&self) {
+        if let Some(exchange) = &self.exchange {
+            exchange.body_ends();
+        }
+    }
+
     fn pause_ends(&mut self) {
         if let (Some(pause), Some(pace)) = (self.pause.take(), &mut self.pace) {
             pace.waited(pause.since.elapsed());
@@ -135,7 +141,7 @@ where
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let this = self.project();
+        let mut this = self.project();
         let Some(watch) = this.watch else {
             return this.body.poll_frame(cx).map(|frame| frame.map(|frame| frame.map_err(Into::into)));
         };
@@ -143,14 +149,18 @@ where
         if let Some(refusal) = watch.verdict.get() {
             return Poll::Ready(Some(Err(refusal.clone().into())));
         }
-        match this.body.poll_frame(cx) {
+        match this.body.as_mut().poll_frame(cx) {
             Poll::Pending => watch.pause(cx).map(|error| Some(Err(error))),
             Poll::Ready(None) => {
                 watch.pause_ends();
+                watch.body_ends();
                 Poll::Ready(None)
             }
             Poll::Ready(Some(Ok(frame))) => {
                 watch.pause_ends();
+                if this.body.is_end_stream() {
+                    watch.body_ends();
+                }
                 let bytes = frame.data_ref().map_or(0, Bytes::len) as u64;
                 Poll::Ready(Some(watch.arrived(bytes).map(|()| frame)))
             }

@@ -119,7 +119,7 @@ pub async fn drive<T: Transport, S: Stack>(
             None if ended => End::Closed,
             None => End::Linger(transport),
         },
-        Event::Done(Ok(())) if ended => End::Closed,
+        Event::Done(Ok(())) if ended && !state.body_left() => End::Closed,
         Event::Done(Ok(())) => End::Linger(transport),
     }
 }

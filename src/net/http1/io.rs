@@ -137,11 +137,7 @@ impl<T: Transport> AsyncRead for Http1Io<T> {
 }
 
 impl<T: Transport> AsyncWrite for Http1Io<T> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         if self.withholds() {
             return Poll::Ready(Ok(self.withhold(bytes)));
         }

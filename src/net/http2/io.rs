@@ -189,11 +189,7 @@ impl<T: Transport> AsyncRead for Http2Io<T> {
 }
 
 impl<T: Transport> AsyncWrite for Http2Io<T> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = self.inner()?.poll_write(cx, bytes);
         self.account(&written);
         if let Poll::Ready(Ok(count)) = written {

@@ -72,11 +72,8 @@ impl Streams {
             reset: AtomicBool::new(false),
             waker: AtomicWaker::new(),
         });
-        let watched = Watched {
-            sends: SendWatch::new(self.limits),
-            waited: Duration::ZERO,
-            looked: Instant::now(),
-        };
+        let watched =
+            Watched { sends: SendWatch::new(self.limits), waited: Duration::ZERO, looked: Instant::now() };
         let mut all = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
         all.retain(|(stream, _)| !stream.is_over());
         all.push((stream.clone(), watched));

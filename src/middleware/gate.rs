@@ -1,0 +1,49 @@
+//! The gates that close as a whole: for a server that is about to exit, and for connections that
+//! were let in over the limit.
+
+use http::Request;
+
+use crate::exchange::Exchange;
+use crate::lifecycle::Lifecycle;
+use crate::limits::check::Check;
+use crate::refusal::{Reason, Refusal};
+
+/// After the drain delay nothing new is served, except the first request of a connection that the
+/// listener took in while it was still open: that was a promise, and its client cannot know.
+#[derive(Debug, Clone)]
+pub struct DrainGate(pub Lifecycle);
+
+impl Check for DrainGate {
+    fn check<B>(&self, request: &Request<B>) -> Result<(), Refusal> {
+        if !self.0.refuses_new_requests()
+            || Exchange::of(request).is_some_and(|exchange| exchange.first_in_drain)
+        {
+            return Ok(());
+        }
+        Err(Refusal::new(Reason::ServerShuttingDown, "the server is about to exit")
+            .limit("shutdown.drain_delay")
+            .retry_after(std::time::Duration::from_secs(1)))
+    }
+}
+
+/// On a connection over `limits.max_connections`, only probes are answered, and those have been
+/// by now.
+#[derive(Debug, Clone, Copy)]
+pub struct ReserveGate {
+    /// `limits.max_connections`, for the refusal.
+    pub max_connections: usize,
+}
+
+impl Check for ReserveGate {
+    fn check<B>(&self, request: &Request<B>) -> Result<(), Refusal> {
+        if !Exchange::of(request).is_some_and(|exchange| exchange.probe_only) {
+            return Ok(());
+        }
+        Err(Refusal::new(
+            Reason::TooManyConnections,
+            format!("{} connections are open", self.max_connections),
+        )
+        .limit("limits.max_connections")
+        .retry_after(std::time::Duration::from_secs(1)))
+    }
+}

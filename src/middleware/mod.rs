@@ -1,0 +1,8 @@
+//! What every request goes through that is no limit.
+
+pub mod answer;
+pub mod catch_panic;
+pub mod gate;
+pub mod observe;
+pub mod request_id;
+pub mod security_headers;
