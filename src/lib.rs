@@ -4,6 +4,7 @@
 pub mod admin;
 pub mod client_address;
 pub mod config;
+pub mod handler;
 pub mod lifecycle;
 pub mod protocol;
 pub mod redact;
