@@ -69,13 +69,17 @@ fn figures(out: &mut String, state: &WelcomeState) -> fmt::Result {
         &grouped(requests.requests_total),
         &format!("{} being served", requests.requests_active),
     )?;
-    let open = format!("{http1} HTTP/1.1, {http2} HTTP/2, {unknown} silent");
+    let open = format!("{http1}\u{a0}HTTP/1.1, {http2}\u{a0}HTTP/2, {unknown}\u{a0}silent");
     figure("Connections", &grouped(unknown + http1 + http2), &open)?;
     if requests.samples > 0 {
-        let tail = format!("95 %: {}, 99 %: {}", latency(requests.p95), latency(requests.p99));
-        figure("Latency, last minute", &latency(requests.p50), &tail)?;
+        let tail = format!(
+            "p95\u{a0}{}, p99\u{a0}{}, last\u{a0}minute",
+            latency(requests.p95),
+            latency(requests.p99)
+        );
+        figure("Median latency", &latency(requests.p50), &tail)?;
     } else {
-        figure("Latency, last minute", "–", "no requests")?;
+        figure("Median latency", "–", "no request in the last minute")?;
     }
     if let Some(resident) = process.resident_bytes {
         figure("Memory", &format!("{:.1} MiB", resident as f64 / 1_048_576.0), "resident")?;
@@ -112,16 +116,16 @@ fn limits(out: &mut String, state: &WelcomeState, rejections: &[(Reason, u64)]) 
     out.write_str(
         "<section aria-labelledby=\"limits\">\n<h2 id=\"limits\">Limits in force</h2>\n\
          <p>What each one allows, and how often it has refused.</p>\n<table>\n<thead><tr><th scope=\"col\">Limit</th>\
-         <th scope=\"col\" class=\"number\">Value</th><th scope=\"col\" class=\"number\">Refused</th></tr></thead>\n<tbody>\n",
+         <th scope=\"col\" class=\"value\">Value</th><th scope=\"col\" class=\"number\">Refused</th></tr></thead>\n<tbody>\n",
     )?;
     for row in state.limits.iter() {
         let refused = row.reason.and_then(|reason| rejections.iter().find(|one| one.0 == reason));
+        // A key may break after a dot or an underscore, where a phone has no room for it.
+        let key = Escaped(&row.key).to_string().replace('.', ".<wbr>").replace('_', "_<wbr>");
+        let (help, value) = (Escaped(&row.help), Escaped(&row.value));
         write!(
             out,
-            "<tr><th scope=\"row\"><code>{}</code> <small>{}</small></th><td class=\"number\">{}</td>",
-            Escaped(&row.key),
-            Escaped(&row.help),
-            Escaped(&row.value),
+            "<tr><th scope=\"row\"><code>{key}</code> <small>{help}</small></th><td class=\"value\">{value}</td>"
         )?;
         refused_cell(out, refused.map(|one| one.1))?;
     }
@@ -195,9 +199,9 @@ fn grouped(number: u64) -> String {
 fn latency(duration: Duration) -> String {
     let micros = duration.as_micros();
     match micros {
-        0..1000 => format!("{micros} µs"),
-        1000..1_000_000 => format!("{:.1} ms", micros as f64 / 1e3),
-        _ => format!("{:.2} s", micros as f64 / 1e6),
+        0..1000 => format!("{micros}\u{a0}µs"),
+        1000..1_000_000 => format!("{:.1}\u{a0}ms", micros as f64 / 1e3),
+        _ => format!("{:.2}\u{a0}s", micros as f64 / 1e6),
     }
 }
 
@@ -217,7 +221,7 @@ mod tests {
         );
         assert_eq!(
             [999, 1500, 2_500_000].map(|us| latency(Duration::from_micros(us))),
-            ["999 µs", "1.5 ms", "2.50 s"]
+            ["999\u{a0}µs", "1.5\u{a0}ms", "2.50\u{a0}s"]
         );
     }
 }

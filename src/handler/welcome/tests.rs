@@ -56,11 +56,12 @@ async fn the_page_shows_state_limits_and_refusals_and_escapes_them() {
     assert_eq!(parts.status, StatusCode::OK);
     assert_eq!(parts.headers[header::CONTENT_TYPE], "text/html; charset=utf-8");
     for expected in [
-        "limits.max_body_size",
+        "limits.<wbr>max_<wbr>body_<wbr>size",
         "1MiB",
         "1\u{202f}234",
         "Bytes &amp; more",
         "invalid_host",
+        "&lt;script&gt;alert",
         "data&lt;base&gt;",
         "not ready",
     ] {
