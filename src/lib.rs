@@ -6,6 +6,7 @@ pub mod body;
 pub mod client_address;
 pub mod config;
 pub mod exchange;
+pub mod handler;
 pub mod lifecycle;
 pub mod limits;
 pub mod middleware;

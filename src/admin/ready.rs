@@ -30,14 +30,12 @@ pub(super) fn answer(state: &AdminState) -> (StatusCode, HeaderValue, Bytes) {
         checks.insert(check.name.to_string(), told);
     }
     let ready = phase == Phase::Running && failing.is_empty();
-    let mut body = json!({
+    let body = json!({
         "status": if ready { "ready" } else { "not_ready" },
         "state": phase.as_str(),
+        "reason": why_not(phase, &failing),
         "checks": Value::Object(checks),
     });
-    if let Some(reason) = why_not(phase, &failing) {
-        body["reason"] = reason.into();
-    }
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, JSON, body.to_string().into())
 }

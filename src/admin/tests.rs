@@ -50,7 +50,10 @@ fn health_and_ready_follow_the_table_of_phases() {
     assert_eq!(statuses(&state), (200, 503));
     writer.apply(Event::Listening);
     assert_eq!(statuses(&state), (200, 200));
-    assert_eq!(get(&state, "/ready").1, json!({"status": "ready", "state": "RUNNING", "checks": {}}));
+    assert_eq!(
+        get(&state, "/ready").1,
+        json!({"status": "ready", "state": "RUNNING", "reason": null, "checks": {}})
+    );
     assert_eq!(
         get(&state, "/health").1,
         json!({"status": "ok", "state": "RUNNING", "uptime_seconds": state.uptime_seconds()})

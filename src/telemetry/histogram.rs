@@ -149,14 +149,14 @@ impl Latency {
 }
 
 fn bucket_of(nanos: u64) -> usize {
-    let small = PER_DOUBLING as u64;
-    let bucket = if nanos < small {
-        nanos as usize
+    let per_doubling = PER_DOUBLING as u64;
+    let bucket = if nanos < per_doubling {
+        nanos
     } else {
-        let exponent = nanos.ilog2() as usize;
-        (exponent - 3) * PER_DOUBLING + (nanos >> (exponent - 4)) as usize % PER_DOUBLING
+        let exponent = u64::from(nanos.ilog2());
+        (exponent - 3) * per_doubling + (nanos >> (exponent - 4)) % per_doubling
     };
-    bucket.min(LATENCY_BUCKETS - 1)
+    usize::try_from(bucket).map_or(LATENCY_BUCKETS - 1, |bucket| bucket.min(LATENCY_BUCKETS - 1))
 }
 
 fn middle_of(bucket: usize) -> u64 {

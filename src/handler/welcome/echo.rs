@@ -1,0 +1,46 @@
+//! `/echo`: answers with the body it was sent.
+
+use std::error::Error;
+
+use axum::body::Body;
+use axum::extract::Request;
+use http::{HeaderValue, Method, Response, header};
+use http_body_util::BodyExt;
+
+use super::{method_not_allowed, refused};
+use crate::refusal::{Reason, Refusal};
+
+/// Reads the whole body before it answers: what is too large or too slow is then refused with a
+/// status, not in the middle of an answer. The layers around it bound what it holds.
+pub(super) async fn answer(request: Request) -> Response<Body> {
+    let (parts, body) = request.into_parts();
+    let body = match body.collect().await {
+        Ok(body) => body.to_bytes(),
+        Err(error) => return refused(refusal_of(&error)),
+    };
+    if body.is_empty() && (parts.method == Method::GET || parts.method == Method::HEAD) {
+        return method_not_allowed("POST, PUT, PATCH, DELETE");
+    }
+    let mut response = Response::new(Body::from(body));
+    let content_type = parts.headers.get(header::CONTENT_TYPE).cloned();
+    let headers = response.headers_mut();
+    let opaque = HeaderValue::from_static("application/octet-stream");
+    headers.insert(header::CONTENT_TYPE, content_type.unwrap_or(opaque));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // SECURITY: a page that gets a browser to post HTML here must not have it run as ours.
+    let sandbox = HeaderValue::from_static("default-src 'none'; sandbox");
+    headers.insert(header::CONTENT_SECURITY_POLICY, sandbox);
+    response
+}
+
+/// A limit that ended the body says so itself; anything else is a body that is no HTTP.
+fn refusal_of(error: &(dyn Error + 'static)) -> Refusal {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(refusal) = error.downcast_ref::<Refusal>() {
+            return refusal.clone();
+        }
+        cause = error.source();
+    }
+    Refusal::new(Reason::MalformedRequest, "the request body could not be read to its end")
+}
