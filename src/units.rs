@@ -41,8 +41,12 @@ pub enum UnitError {
 impl fmt::Display for UnitError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Size => "not a size: write bytes (65536), or a unit of B, KB, KiB, MB, MiB, GB, GiB (64KiB)",
-            Self::Duration => "not a duration: write milliseconds (30000), or units of h, m, s, ms (30s, 1m30s)",
+            Self::Size => {
+                "not a size: write bytes (65536), or a unit of B, KB, KiB, MB, MiB, GB, GiB (64KiB)"
+            }
+            Self::Duration => {
+                "not a duration: write milliseconds (30000), or units of h, m, s, ms (30s, 1m30s)"
+            }
             Self::Rate => "not a rate: write bytes per second (500), or `500 B/s after 5s`",
             Self::TooLarge => "too large for 64 bits",
         })
@@ -85,10 +89,8 @@ pub fn parse_size(text: &str) -> Result<u64, UnitError> {
     if unit.is_empty() {
         return Ok(count);
     }
-    let (_, bytes) = SIZE_UNITS
-        .iter()
-        .find(|(name, _)| name.eq_ignore_ascii_case(unit))
-        .ok_or(UnitError::Size)?;
+    let (_, bytes) =
+        SIZE_UNITS.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit)).ok_or(UnitError::Size)?;
     count.checked_mul(*bytes).ok_or(UnitError::TooLarge)
 }
 
@@ -222,9 +224,8 @@ mod tests {
 
     #[test]
     fn rates_have_a_grace_and_zero_is_off() {
-        let rate = |bytes_per_second, grace| {
-            Ok(Some(Rate { bytes_per_second, grace: Duration::from_secs(grace) }))
-        };
+        let rate =
+            |bytes_per_second, grace| Ok(Some(Rate { bytes_per_second, grace: Duration::from_secs(grace) }));
         for (text, expected) in [
             ("500", rate(500, 5)),
             ("500 B/s", rate(500, 5)),
