@@ -1,7 +1,31 @@
 //! What the operator set: one table of keys, four places to set them, one valid [`Config`].
 //!
 //! A `Config` that exists is valid: every value is of its final type and in range, and no two
-//! settings contradict each other.
+//! settings contradict each other. Everything starts from the table in [`keys`]; the way from a text
+//! to a `Config` has two stages: [`Sources`] collects what was written and where, and [`load`] turns
+//! it into values, decides what `auto` comes to on this [`Machine`], and checks that all of it holds
+//! together. Only this module reads the environment.
+
+mod budget;
+mod cgroup;
+mod environment;
+mod error;
+mod file;
+pub mod keys;
+mod load;
+mod machine;
+mod parse;
+mod settings;
+mod source;
+mod suggest;
+mod value;
+
+pub use budget::{CONNECTION_COST, IDLE_PROCESS, TRACKED_CLIENT_COST, WorstCase};
+pub use error::{ConfigError, ConfigErrors, Setting};
+pub use load::{EffectiveValue, Loaded, load, reloadable_diff};
+pub use machine::{Machine, raise_open_files};
+pub use source::{Flag, Origin, Sources};
+pub use value::Value;
 
 use std::net::IpAddr;
 use std::time::Duration;

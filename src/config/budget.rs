@@ -1,0 +1,238 @@
+//! The memory budget: what clients may make the server hold, and how the counts follow from it.
+
+use std::fmt;
+
+use super::error::ConfigError;
+use super::machine::Machine;
+use super::settings::Settings;
+use super::value::Value;
+use crate::units::Size;
+
+/// Bytes that one connection may hold: its read buffer at its largest (32 KiB), as much again for
+/// writing, and the task's and the socket's own bookkeeping.
+pub const CONNECTION_COST: u64 = 80 * 1024;
+/// Bytes of one tracked client of the rate limit: key, bucket, and its place in map and list.
+pub const TRACKED_CLIENT_COST: u64 = 128;
+/// Bytes of the process itself while it has nothing to do.
+pub const IDLE_PROCESS: u64 = 16 << 20;
+
+const MIB: u64 = 1 << 20;
+/// The least that `auto` comes to, however small the machine: below it nothing useful can be served.
+const LEAST_MEMORY: u64 = 4 * MIB;
+/// Memory is taken for this where the machine does not tell.
+const UNKNOWN_MEMORY: u64 = 512 * MIB;
+const LEAST_COUNT: u64 = 16;
+const MOST_CONNECTIONS: u64 = 10_000;
+const MOST_IN_FLIGHT: u64 = 1_024;
+/// Descriptors that are not for clients: standard streams, listeners, timers, log, upstream checks.
+const SPARE_FILES: u64 = 64;
+
+/// The most memory that clients can make the server hold, part by part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WorstCase {
+    /// `limits.memory`, in bytes.
+    pub memory: u64,
+    /// `limits.max_connections`
+    pub connections: u64,
+    /// `limits.max_in_flight`
+    pub in_flight: u64,
+    /// Bytes of one request in flight, without its body: windows, buffers and head.
+    pub request_cost: u64,
+    /// `rate_limit.max_keys` where the rate limit is on, else 0.
+    pub tracked_clients: u64,
+    /// `limits.max_body_size`, in bytes.
+    pub max_body_size: u64,
+}
+
+impl WorstCase {
+    fn of(settings: &Settings) -> Self {
+        let number = |path| settings.number(path).unwrap_or(0);
+        let rate_limited = settings.number("rate_limit.max_requests").is_some();
+        Self {
+            memory: number("limits.memory"),
+            connections: number("limits.max_connections"),
+            in_flight: number("limits.max_in_flight"),
+            request_cost: request_cost(settings),
+            tracked_clients: if rate_limited { number("rate_limit.max_keys") } else { 0 },
+            max_body_size: number("limits.max_body_size"),
+        }
+    }
+
+    /// Bytes held before any body is: connections, requests in flight and tracked clients.
+    pub fn fixed(&self) -> u64 {
+        let connections = self.connections.saturating_mul(CONNECTION_COST);
+        let requests = self.in_flight.saturating_mul(self.request_cost);
+        let clients = self.tracked_clients.saturating_mul(TRACKED_CLIENT_COST);
+        connections.saturating_add(requests).saturating_add(clients)
+    }
+
+    /// Bytes left for bodies: at least one of the largest size, or the budget does not hold.
+    pub fn bodies(&self) -> u64 {
+        self.memory.saturating_sub(self.fixed()).max(self.max_body_size)
+    }
+
+    /// Bytes that clients can make the server hold: `limits.memory`, or more where it does not hold.
+    pub fn total(&self) -> u64 {
+        self.fixed().saturating_add(self.bodies())
+    }
+
+    /// Whether all parts, with at least one body of the largest size, are within `limits.memory`.
+    pub fn fits(&self) -> bool {
+        self.fixed().saturating_add(self.max_body_size) <= self.memory
+    }
+}
+
+impl fmt::Display for WorstCase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let row = |f: &mut fmt::Formatter<'_>, what: String, bytes: u64| {
+            writeln!(f, "  {what:<44}{:>12}", approximate(bytes))
+        };
+        let each = |count: u64, what: &str, cost: u64| format!("{count} {what} x {}", Size(cost));
+        row(
+            f,
+            each(self.connections, "connections", CONNECTION_COST),
+            self.connections.saturating_mul(CONNECTION_COST),
+        )?;
+        row(
+            f,
+            each(self.in_flight, "requests in flight", self.request_cost),
+            self.in_flight.saturating_mul(self.request_cost),
+        )?;
+        if self.tracked_clients > 0 {
+            row(
+                f,
+                each(self.tracked_clients, "tracked clients", TRACKED_CLIENT_COST),
+                self.tracked_clients.saturating_mul(TRACKED_CLIENT_COST),
+            )?;
+        }
+        row(f, "bodies held".to_owned(), self.bodies())?;
+        let verdict = if self.fits() { "within" } else { "OVER" };
+        row(f, format!("together, {verdict} limits.memory = {}", Size(self.memory)), self.total())?;
+        row(f, "the process itself, about".to_owned(), IDLE_PROCESS)
+    }
+}
+
+/// Bytes with one decimal, in MiB: for reading, not for copying.
+fn approximate(bytes: u64) -> String {
+    let tenths = bytes.saturating_mul(10) / MIB;
+    format!("{}.{} MiB", tenths / 10, tenths % 10)
+}
+
+/// Bytes of one request in flight, without its body.
+fn request_cost(settings: &Settings) -> u64 {
+    ["http2.stream_window", "http2.send_buffer", "limits.max_header_size", "limits.max_url_length"]
+        .iter()
+        .filter_map(|path| settings.number(path))
+        .fold(0, u64::saturating_add)
+}
+
+/// Decides `limits.memory`, `limits.max_connections` and `limits.max_in_flight` where they are
+/// `auto`, and checks that what was set holds together.
+pub(super) fn decide(
+    settings: &mut Settings,
+    machine: &Machine,
+    notes: &mut Vec<String>,
+    errors: &mut Vec<ConfigError>,
+) -> WorstCase {
+    if settings.is_auto("limits.memory") {
+        let (memory, note) = auto_memory(machine);
+        settings.resolve("limits.memory", Value::Size(memory));
+        notes.push(note);
+    }
+    let memory = settings.number("limits.memory").unwrap_or(LEAST_MEMORY);
+    if settings.is_auto("limits.max_connections") {
+        let files = machine.open_files.map_or(u64::MAX, |files| files.saturating_sub(SPARE_FILES));
+        let by_memory = memory / 2 / CONNECTION_COST;
+        let count = MOST_CONNECTIONS.min(files).min(by_memory).max(LEAST_COUNT);
+        settings.resolve("limits.max_connections", Value::Count(count));
+        let files = machine.open_files.map_or("unlimited".to_owned(), |files| files.to_string());
+        notes.push(format!(
+            "limits.max_connections = {count}: the least of {MOST_CONNECTIONS}, {by_memory} in half of \
+             limits.memory, and RLIMIT_NOFILE {files} less {SPARE_FILES}"
+        ));
+    } else if let (Some(files), Some(count)) = (machine.open_files, settings.number("limits.max_connections"))
+        && count.saturating_add(SPARE_FILES) > files
+    {
+        notes.push(format!(
+            "limits.max_connections = {count} cannot be reached: RLIMIT_NOFILE is {files}, and {SPARE_FILES} \
+             descriptors are kept for other uses"
+        ));
+    }
+    if settings.is_auto("limits.max_in_flight") {
+        let so_far = WorstCase { in_flight: 0, ..WorstCase::of(settings) };
+        // Bodies keep an eighth of the budget, or one of the largest size.
+        let bodies = so_far.max_body_size.max(memory / 8);
+        let room = memory.saturating_sub(so_far.fixed()).saturating_sub(bodies);
+        let by_memory = room / so_far.request_cost.max(1);
+        let count = MOST_IN_FLIGHT.min(by_memory).max(LEAST_COUNT);
+        settings.resolve("limits.max_in_flight", Value::Count(count));
+        notes.push(format!(
+            "limits.max_in_flight = {count}: the less of {MOST_IN_FLIGHT}, and {by_memory} in what connections \
+             and bodies leave of limits.memory"
+        ));
+    }
+    let worst = WorstCase::of(settings);
+    if !worst.fits() {
+        over_budget(settings, &worst, notes, errors);
+    }
+    worst
+}
+
+fn auto_memory(machine: &Machine) -> (u64, String) {
+    let (available, what) = match (machine.memory_limit, machine.memory()) {
+        (Some(limit), Some(least)) if limit == least => (least, "the cgroup limit"),
+        (_, Some(least)) => (least, "the machine's memory"),
+        (_, None) => (UNKNOWN_MEMORY, "an assumed memory, since the machine does not tell,"),
+    };
+    let share = (available / 10).saturating_mul(7).saturating_sub(IDLE_PROCESS);
+    let memory = (share / MIB * MIB).max(LEAST_MEMORY);
+    let note = format!(
+        "limits.memory = {}: 70 % of {what} of {}, less {} for the process itself",
+        Size(memory),
+        approximate(available),
+        Size(IDLE_PROCESS)
+    );
+    (memory, note)
+}
+
+/// A budget that someone set, and parts that someone set, must agree. What was decided here, or a
+/// default, is not a mistake of theirs, and gives a warning.
+fn over_budget(
+    settings: &Settings,
+    worst: &WorstCase,
+    notes: &mut Vec<String>,
+    errors: &mut Vec<ConfigError>,
+) {
+    let parts = [
+        "limits.max_connections",
+        "limits.max_in_flight",
+        "limits.max_body_size",
+        "http2.stream_window",
+        "http2.send_buffer",
+    ];
+    let problem = format!(
+        "{} connections x {} + {} requests in flight x {} + {} tracked clients x {} + one body of {} = {} \
+         is over limits.memory = {}",
+        worst.connections,
+        Size(CONNECTION_COST),
+        worst.in_flight,
+        Size(worst.request_cost),
+        worst.tracked_clients,
+        Size(TRACKED_CLIENT_COST),
+        Size(worst.max_body_size),
+        approximate(worst.fixed().saturating_add(worst.max_body_size)),
+        Size(worst.memory),
+    );
+    let set: Vec<_> = parts.iter().filter(|path| settings.explicit(path)).copied().collect();
+    if settings.explicit("limits.memory") && !set.is_empty() {
+        let paths = std::iter::once("limits.memory").chain(set);
+        let sound: Option<Vec<_>> = paths.map(|path| settings.sound(path)).collect();
+        // A part that is faulty has its own error already.
+        if let Some(sound) = sound {
+            let settings = sound.into_iter().map(|chosen| chosen.setting()).collect();
+            errors.push(ConfigError::Contradiction { settings, problem });
+        }
+    } else {
+        notes.push(format!("the memory budget does not hold: {problem}"));
+    }
+}

@@ -1,0 +1,146 @@
+//! What can be wrong with a configuration. Every variant says which key, where it was set, the
+//! value, and what to write instead; all of them are collected and shown at once.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use super::keys::Key;
+use super::source::{Origin, Raw};
+
+/// One setting, as an error shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Setting {
+    /// `section.key`
+    pub key: &'static str,
+    /// The value as written; of a secret only that there is one.
+    pub value: String,
+    /// Where it was set.
+    pub origin: Origin,
+}
+
+impl Setting {
+    pub(super) fn new(key: &Key, value: &Raw, origin: &Origin) -> Self {
+        let value = if key.secret { "(redacted)".to_owned() } else { value.to_string() };
+        Self { key: key.path, value, origin: origin.clone() }
+    }
+}
+
+impl fmt::Display for Setting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} = {} ({})", self.key, self.value, self.origin)
+    }
+}
+
+/// One thing that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The file cannot be read, or is not TOML.
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Line and column, from 1, where it is not TOML.
+        place: Option<(usize, usize)>,
+        /// What is wrong.
+        problem: String,
+    },
+    /// There is no such key.
+    UnknownKey {
+        /// As written.
+        name: String,
+        /// Where it was set.
+        origin: Origin,
+        /// What was probably meant.
+        suggestion: Option<String>,
+    },
+    /// There is no such `NESSEN_*` variable.
+    UnknownVariable {
+        /// As written.
+        name: String,
+        /// What was probably meant.
+        suggestion: Option<String>,
+    },
+    /// A variable is not UTF-8, or the file that it names cannot be read.
+    Variable {
+        /// As written.
+        name: String,
+        /// What is wrong.
+        problem: String,
+    },
+    /// The value is not of the key's kind, or out of range.
+    Invalid {
+        /// The setting.
+        setting: Setting,
+        /// What is wrong.
+        problem: String,
+        /// What may be written.
+        allowed: String,
+    },
+    /// Two variables set one key, and they do not agree or one is the other's file.
+    Twice {
+        /// One.
+        first: Setting,
+        /// The other.
+        second: Setting,
+    },
+    /// Settings that are each fine cannot hold together.
+    Contradiction {
+        /// All that take part.
+        settings: Vec<Setting>,
+        /// Why not.
+        problem: String,
+    },
+}
+
+fn did_you_mean(f: &mut fmt::Formatter<'_>, suggestion: Option<&String>) -> fmt::Result {
+    suggestion.map_or(Ok(()), |name| write!(f, "; did you mean {name}?"))
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File { path, place: Some((line, column)), problem } => {
+                write!(f, "{}:{line}:{column}: {problem}", path.display())
+            }
+            Self::File { path, place: None, problem } => write!(f, "{}: {problem}", path.display()),
+            Self::UnknownKey { name, origin, suggestion } => {
+                write!(f, "{name} ({origin}): no such key")?;
+                did_you_mean(f, suggestion.as_ref())
+            }
+            Self::UnknownVariable { name, suggestion } => {
+                write!(f, "{name} (environment): no such variable")?;
+                did_you_mean(f, suggestion.as_ref())
+            }
+            Self::Variable { name, problem } => write!(f, "{name} (environment): {problem}"),
+            Self::Invalid { setting, problem, allowed } => {
+                write!(f, "{setting}: {problem}; allowed: {allowed}")
+            }
+            Self::Twice { first, second } => {
+                write!(f, "{first} and {second}: set twice in the environment; keep one")
+            }
+            Self::Contradiction { settings, problem } => {
+                for (place, setting) in settings.iter().enumerate() {
+                    let separator = if place > 0 { ", " } else { "" };
+                    write!(f, "{separator}{setting}")?;
+                }
+                write!(f, ": {problem}")
+            }
+        }
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+/// Everything that is wrong, in the order of the sources and of the table of keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigErrors(pub Vec<ConfigError>);
+
+impl fmt::Display for ConfigErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plural = if self.0.len() == 1 { "" } else { "s" };
+        write!(f, "{} error{plural} in the configuration", self.0.len())?;
+        self.0.iter().try_for_each(|error| write!(f, "\n  {error}"))
+    }
+}
+
+impl std::error::Error for ConfigErrors {}

@@ -1,0 +1,210 @@
+//! THE table of keys: what can be set, how it is written, and where it goes.
+//!
+//! TOML paths, environment names, `--set`, defaults, ranges, help, `docs/CONFIGURATION.md`, the
+//! JSON schema and the example file all come from these rows. Adding a key means adding one row
+//! here and one field in [`Config`].
+
+mod http2;
+mod limits;
+mod rate_limit;
+mod security_headers;
+mod server;
+mod shutdown_log;
+
+use super::Config;
+use super::value::Value;
+use crate::units::{Size, Time};
+use std::time::Duration;
+
+/// One key.
+#[derive(Debug, Clone, Copy)]
+pub struct Key {
+    /// `section.key`, as in the file and for `--set`.
+    pub path: &'static str,
+    /// Short environment names. In one that ends in `_SECONDS` an integer counts seconds.
+    pub aliases: &'static [&'static str],
+    /// How the value is written, and its range.
+    pub kind: Kind,
+    /// Whether `off` (for numbers also 0) is a value.
+    pub off: bool,
+    /// What `auto` stands for, where it is a value.
+    pub auto: Option<&'static str>,
+    /// The default, as an operator would write it.
+    pub default: &'static str,
+    /// What it does, in one line.
+    pub help: &'static str,
+    /// Whether SIGHUP applies a change while the server runs.
+    pub reloadable: bool,
+    /// Whether the value must never be shown.
+    pub secret: bool,
+    /// Writes a value into the configuration; `false` means that the row's kind and the field's
+    /// type disagree, which a test over the table rules out.
+    pub(super) set: fn(&mut Config, &Value) -> bool,
+}
+
+/// How a value is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// `true` or `false`.
+    Bool,
+    /// A number, in a range.
+    Count {
+        /// Least.
+        min: u64,
+        /// Most.
+        max: u64,
+    },
+    /// Bytes, in a range.
+    Size {
+        /// Least, in bytes.
+        min: u64,
+        /// Most, in bytes.
+        max: u64,
+    },
+    /// A duration, in a range.
+    Time {
+        /// Least, in milliseconds.
+        min: u64,
+        /// Most, in milliseconds.
+        max: u64,
+    },
+    /// A slowest pace in bytes per second, with a grace.
+    Rate,
+    /// An IPv4 or IPv6 address.
+    Address,
+    /// One of a few words.
+    Choice(&'static [&'static str]),
+    /// The name of a header field.
+    HeaderName,
+    /// The value of a header field.
+    HeaderValue,
+    /// A list of networks or addresses.
+    Networks,
+    /// A list of HTTP methods.
+    Methods,
+    /// A list of host names.
+    Hosts,
+}
+
+/// The longest duration that any key takes: a day, in milliseconds.
+pub(super) const DAY: u64 = 86_400_000;
+/// The largest size that any key takes: 1024 GiB.
+pub(super) const TEBIBYTE: u64 = 1 << 40;
+/// The fastest least pace that can be asked of a client: 1 GiB per second.
+pub(super) const FASTEST: u64 = 1 << 30;
+
+/// A duration that must not be zero: a time-out of zero refuses everything, and elsewhere in the
+/// field zero means "no time-out", so it is not taken at all.
+const TIMEOUT: Kind = Kind::Time { min: 1, max: DAY };
+/// A duration for which zero has one plain meaning.
+const TIME_OR_ZERO: Kind = Kind::Time { min: 0, max: DAY };
+
+impl Key {
+    const fn new(
+        path: &'static str,
+        kind: Kind,
+        default: &'static str,
+        help: &'static str,
+        set: fn(&mut Config, &Value) -> bool,
+    ) -> Self {
+        Self {
+            path,
+            aliases: &[],
+            kind,
+            off: false,
+            auto: None,
+            default,
+            help,
+            reloadable: false,
+            secret: false,
+            set,
+        }
+    }
+
+    const fn env(mut self, aliases: &'static [&'static str]) -> Self {
+        self.aliases = aliases;
+        self
+    }
+
+    const fn or_off(mut self) -> Self {
+        self.off = true;
+        self
+    }
+
+    const fn or_auto(mut self, meaning: &'static str) -> Self {
+        self.auto = Some(meaning);
+        self
+    }
+
+    const fn live(mut self) -> Self {
+        self.reloadable = true;
+        self
+    }
+
+    /// The part before the dot.
+    pub fn section(&self) -> &'static str {
+        self.path.split_once('.').map_or("", |(section, _)| section)
+    }
+
+    /// The part after the dot.
+    pub fn name(&self) -> &'static str {
+        self.path.split_once('.').map_or(self.path, |(_, name)| name)
+    }
+
+    /// `NESSEN_SECTION_KEY`
+    pub fn env_name(&self) -> String {
+        format!("NESSEN_{}", self.path.replace('.', "_").to_ascii_uppercase())
+    }
+
+    /// Every environment name: the long one, then the short ones.
+    pub fn env_names(&self) -> impl Iterator<Item = String> {
+        std::iter::once(self.env_name()).chain(self.aliases.iter().map(|alias| (*alias).to_owned()))
+    }
+
+    /// What may be written, in words.
+    pub fn allowed(&self) -> String {
+        let time = |millis| Time(Duration::from_millis(millis));
+        let plain = match self.kind {
+            Kind::Bool => "true or false".to_owned(),
+            Kind::Count { min, max } => format!("{min} to {max}"),
+            Kind::Size { min, max } => format!("{} to {}", Size(min), Size(max)),
+            Kind::Time { min, max } => format!("{} to {}", time(min), time(max)),
+            Kind::Rate => format!("1 B/s to {}/s, as in 500 B/s after 5s", Size(FASTEST)),
+            Kind::Address => "an IPv4 or IPv6 address".to_owned(),
+            Kind::Choice(words) => words.join(", "),
+            Kind::HeaderName => "a header field name".to_owned(),
+            Kind::HeaderValue => "a header field value".to_owned(),
+            Kind::Networks => "a list of addresses, CIDRs, or private; or none".to_owned(),
+            Kind::Methods => format!("a list of {}", super::value::METHODS.join(", ")),
+            Kind::Hosts => "a list of hosts without port, *.example.com for all below it; or any".to_owned(),
+        };
+        let off = if self.off { "off, or " } else { "" };
+        let auto = if self.auto.is_some() { "auto, or " } else { "" };
+        format!("{auto}{off}{plain}")
+    }
+}
+
+/// The sections, in the order of the reference and the example file.
+pub(super) const SECTIONS: &[(&str, &str, &[Key])] = &[
+    ("server", "Where to listen and whom to believe.", server::SERVER),
+    ("admin", "A second listener, for what only operators should see.", server::ADMIN),
+    ("limits", "What one client, and all of them together, can make the server spend.", limits::LIMITS),
+    ("http2", "HTTP/2 by prior knowledge. A flood ends in GOAWAY(ENHANCE_YOUR_CALM).", http2::HTTP2),
+    ("rate_limit", "A token bucket per client address (IPv6: per /64).", rate_limit::RATE_LIMIT),
+    ("shutdown", "The way out.", shutdown_log::SHUTDOWN),
+    ("log", "Logs on standard output.", shutdown_log::LOG),
+    ("security_headers", "Fields added to answers that do not set them.", security_headers::SECURITY_HEADERS),
+];
+
+/// Every key, in order.
+pub fn all() -> impl Iterator<Item = &'static Key> {
+    SECTIONS.iter().flat_map(|(_, _, keys)| keys.iter())
+}
+
+/// The key at this path.
+pub fn find(path: &str) -> Option<&'static Key> {
+    all().find(|key| key.path == path)
+}
+
+#[cfg(test)]
+mod tests;

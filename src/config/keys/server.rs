@@ -1,0 +1,57 @@
+//! `server.*` and `admin.*`
+
+use super::{Key, Kind};
+
+pub(super) const SERVER: &[Key] = &[
+    Key::new("server.host", Kind::Address, "0.0.0.0", "Address to listen on.", |config, value| {
+        value.put(&mut config.server.host)
+    })
+    .env(&["HOST"]),
+    Key::new(
+        "server.port",
+        Kind::Count { min: 0, max: 65_535 },
+        "3000",
+        "Port to listen on; 0 lets the system choose, and the bound address is logged.",
+        |config, value| value.put(&mut config.server.port),
+    )
+    .env(&["PORT"]),
+    Key::new(
+        "server.workers",
+        Kind::Count { min: 1, max: 1_024 },
+        "auto",
+        "Worker threads.",
+        |config, value| value.put(&mut config.server.workers),
+    )
+    .or_auto("the CPUs allowed by affinity and cgroup quota, a part of one counting as one"),
+    Key::new(
+        "server.trusted_proxies",
+        Kind::Networks,
+        "none",
+        "Peers whose Forwarded, X-Forwarded-* and request id are believed. \
+         `private` (or TRUST_PROXY=true) is loopback, link-local and private ranges.",
+        |config, value| value.put(&mut config.server.trusted_proxies),
+    )
+    .env(&["TRUSTED_PROXIES", "TRUST_PROXY"]),
+    Key::new(
+        "server.request_id_header",
+        Kind::HeaderName,
+        "x-request-id",
+        "Field of the request id: taken from trusted peers only, else generated; always answered.",
+        |config, value| value.put(&mut config.server.request_id_header),
+    ),
+];
+
+pub(super) const ADMIN: &[Key] = &[
+    Key::new("admin.host", Kind::Address, "0.0.0.0", "Address of the admin listener.", |config, value| {
+        value.put(&mut config.admin.host)
+    }),
+    Key::new(
+        "admin.port",
+        Kind::Count { min: 1, max: 65_535 },
+        "off",
+        "When set, /metrics, /version and /api/health move to this port; probes answer on both.",
+        |config, value| value.put(&mut config.admin.port),
+    )
+    .env(&["ADMIN_PORT"])
+    .or_off(),
+];

@@ -1,0 +1,152 @@
+//! Tests over the table itself.
+
+use std::collections::HashSet;
+
+use super::*;
+use crate::config::parse::parse;
+use crate::config::source::Raw;
+
+fn read(key: &Key, text: &str) -> Result<Value, String> {
+    parse(key, &Raw::Text(text.to_owned()), false)
+}
+
+#[test]
+fn no_path_and_no_environment_name_stands_twice() {
+    let mut names = HashSet::new();
+    for key in all() {
+        assert!(names.insert(key.path.to_owned()), "{}", key.path);
+        for name in key.env_names() {
+            assert!(names.insert(name.clone()), "{name}");
+            // `NAME_FILE` must not be another key, nor a key look like another's file.
+            assert!(!name.ends_with("_FILE"), "{name}");
+        }
+    }
+}
+
+#[test]
+fn names_are_spelled_as_toml_and_environment_want_them() {
+    for (section, about, keys) in SECTIONS {
+        assert!(about.ends_with('.'), "{section}");
+        for key in *keys {
+            assert_eq!(key.section(), *section);
+            let word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+            assert!(key.name().chars().all(word), "{}", key.path);
+            for name in key.env_names() {
+                assert!(
+                    name.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_'),
+                    "{name}"
+                );
+            }
+            assert!(!key.help.is_empty() && !key.help.contains(['\n', '|', '"']), "{}", key.path);
+            assert_eq!(key.help, key.help.split_whitespace().collect::<Vec<_>>().join(" "));
+        }
+    }
+}
+
+#[test]
+fn every_default_is_in_range_and_fits_its_field() {
+    for key in all() {
+        let value = read(key, key.default).unwrap_or_else(|problem| panic!("{}: {problem}", key.path));
+        if value != Value::Auto {
+            assert!((key.set)(&mut Config::default(), &value), "{}", key.path);
+        }
+    }
+}
+
+#[test]
+fn every_value_that_can_be_written_fits_its_field() {
+    for key in all() {
+        let mut texts: Vec<String> = match key.kind {
+            Kind::Bool => vec!["true".into(), "false".into()],
+            Kind::Count { min, max } | Kind::Size { min, max } | Kind::Time { min, max } => {
+                vec![min.to_string(), max.to_string()]
+            }
+            Kind::Rate => vec![format!("{FASTEST} B/s after 24h")],
+            Kind::Address => vec!["::1".into()],
+            Kind::Choice(words) => words.iter().map(|word| (*word).to_owned()).collect(),
+            Kind::HeaderName | Kind::HeaderValue => vec!["x".into()],
+            Kind::Networks => vec!["none".into(), "private".into()],
+            Kind::Methods => vec![crate::config::value::METHODS.join(" ")],
+            Kind::Hosts => vec!["any".into(), "a.example".into()],
+        };
+        if key.off {
+            texts.push("off".into());
+        }
+        for text in texts {
+            let value = read(key, &text).unwrap_or_else(|problem| panic!("{} = {text}: {problem}", key.path));
+            assert!((key.set)(&mut Config::default(), &value), "{} = {text}", key.path);
+            // What is shown can be written back.
+            assert_eq!(read(key, &value.to_string()), Ok(value), "{} = {text}", key.path);
+        }
+        if key.auto.is_some() {
+            assert_eq!(read(key, "auto"), Ok(Value::Auto), "{}", key.path);
+        }
+    }
+}
+
+#[test]
+fn one_beyond_each_end_of_a_range_is_refused() {
+    for key in all() {
+        if let Kind::Count { min, max } | Kind::Size { min, max } | Kind::Time { min, max } = key.kind {
+            assert!(read(key, &(max + 1).to_string()).is_err(), "{}", key.path);
+            if min > 0 && !key.off {
+                assert!(read(key, &(min - 1).to_string()).is_err(), "{}", key.path);
+            }
+        }
+    }
+}
+
+#[test]
+fn every_short_name_of_the_contract_is_an_alias() {
+    for (alias, path) in [
+        ("HOST", "server.host"),
+        ("PORT", "server.port"),
+        ("TRUSTED_PROXIES", "server.trusted_proxies"),
+        ("TRUST_PROXY", "server.trusted_proxies"),
+        ("ADMIN_PORT", "admin.port"),
+        ("MAX_BODY_SIZE", "limits.max_body_size"),
+        ("MAX_URL_LENGTH", "limits.max_url_length"),
+        ("MAX_HEADER_SIZE", "limits.max_header_size"),
+        ("MAX_HEADER_COUNT", "limits.max_header_count"),
+        ("MAX_RESPONSE_SIZE", "limits.max_response_size"),
+        ("REQUEST_TIMEOUT", "limits.request_timeout"),
+        ("HEADERS_TIMEOUT", "limits.headers_timeout"),
+        ("IDLE_TIMEOUT", "limits.idle_timeout"),
+        ("BODY_TIMEOUT", "limits.body_timeout"),
+        ("WRITE_TIMEOUT", "limits.write_timeout"),
+        ("MAX_CONNECTIONS", "limits.max_connections"),
+        ("MAX_CONNECTIONS_PER_IP", "limits.max_connections_per_ip"),
+        ("MAX_IN_FLIGHT", "limits.max_in_flight"),
+        ("ALLOWED_HOSTS", "limits.allowed_hosts"),
+        ("MEMORY_BUDGET", "limits.memory"),
+        ("RATE_LIMIT_MAX_REQUESTS", "rate_limit.max_requests"),
+        ("RATE_LIMIT_WINDOW_MS", "rate_limit.window"),
+        ("RATE_LIMIT_BLOCK_MS", "rate_limit.block"),
+        ("RATE_LIMIT_MAX_KEYS", "rate_limit.max_keys"),
+        ("DRAIN_DELAY", "shutdown.drain_delay"),
+        ("SHUTDOWN_TIMEOUT", "shutdown.drain_timeout"),
+        ("SHUTDOWN_DRAIN_TIMEOUT_SECONDS", "shutdown.drain_timeout"),
+        ("LOG_LEVEL", "log.level"),
+        ("LOG_FORMAT", "log.format"),
+        ("ACCESS_LOG", "log.access"),
+    ] {
+        assert!(find(path).is_some_and(|key| key.aliases.contains(&alias)), "{alias}");
+    }
+}
+
+#[test]
+fn what_a_running_server_can_take_is_marked() {
+    let live: Vec<_> = all().filter(|key| key.reloadable).map(|key| key.path).collect();
+    assert_eq!(
+        live,
+        [
+            "limits.allowed_hosts",
+            "rate_limit.max_requests",
+            "rate_limit.window",
+            "rate_limit.burst",
+            "rate_limit.block",
+            "rate_limit.max_keys",
+            "log.level",
+        ]
+    );
+}

@@ -1,0 +1,250 @@
+//! From the sources to a valid configuration, or to everything that is wrong with them.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use http::HeaderName;
+
+use super::budget::{self, WorstCase};
+use super::error::{ConfigError, ConfigErrors};
+use super::machine::Machine;
+use super::settings::Settings;
+use super::source::{Collected, Origin, Sources, collect};
+use super::value::Value;
+use super::{
+    AccessLog, AdminConfig, Config, Http2Config, LimitsConfig, LogConfig, LogFormat, LogLevel,
+    RateLimitConfig, SecurityHeadersConfig, ServerConfig, ShutdownConfig, keys,
+};
+use crate::client_address::TrustedProxies;
+
+/// A key, its value, and where it comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EffectiveValue {
+    /// `section.key`
+    pub key: &'static str,
+    /// The value that holds, as it would be written; of a secret only that there is one.
+    pub value: String,
+    /// Where it was set.
+    pub origin: Origin,
+    /// Whether it was set anywhere, rather than being the default.
+    pub explicit: bool,
+    /// Whether it was `auto`, and the value is what that came to.
+    pub auto: bool,
+}
+
+/// A valid configuration, and how it came about.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// The configuration.
+    pub config: Config,
+    /// Every key, in the order of the table.
+    pub values: Vec<EffectiveValue>,
+    /// How `auto` was decided, and settings that have no effect or do not hold.
+    pub notes: Vec<String>,
+    /// The most memory that clients can make the server hold.
+    pub worst_case: WorstCase,
+}
+
+impl Loaded {
+    /// The value of `section.key`.
+    pub fn value(&self, key: &str) -> Option<&EffectiveValue> {
+        self.values.iter().find(|value| value.key == key)
+    }
+
+    /// Whether `section.key` was set by file, environment or flag.
+    pub fn is_explicit(&self, key: &str) -> bool {
+        self.value(key).is_some_and(|value| value.explicit)
+    }
+}
+
+/// Reads every source, checks everything, and decides what `auto` comes to.
+///
+/// # Errors
+/// All that is wrong, at once.
+pub fn load(sources: &Sources, machine: &Machine) -> Result<Loaded, ConfigErrors> {
+    let mut collected = collect(sources);
+    let mut settings = Settings::choose(&mut collected);
+    let Collected { mut errors, mut notes, .. } = collected;
+    resolve(&mut settings, machine, &mut notes);
+    let worst_case = budget::decide(&mut settings, machine, &mut notes, &mut errors);
+    contradictions(&settings, &mut errors);
+    without_effect(&settings, &mut notes);
+    if !errors.is_empty() {
+        return Err(ConfigErrors(errors));
+    }
+    let mut config = blank();
+    settings.apply(&mut config);
+    let values = settings.iter().map(|chosen| EffectiveValue {
+        key: chosen.key.path,
+        value: chosen.shown(),
+        origin: chosen.origin.clone(),
+        explicit: chosen.explicit(),
+        auto: chosen.value == Value::Auto,
+    });
+    Ok(Loaded { values: values.collect(), config, notes, worst_case })
+}
+
+/// The keys whose value changed from `old` to `new` and that only a restart can apply.
+pub fn reloadable_diff(old: &Loaded, new: &Loaded) -> Vec<&'static str> {
+    let changed = new.values.iter().zip(&old.values).filter(|(new, old)| {
+        // What `auto` comes to may move with the machine; nobody asked for a change.
+        new.value != old.value && !(new.auto && old.auto)
+    });
+    let needs_restart = |key: &str| keys::find(key).is_some_and(|key| !key.reloadable);
+    changed.map(|(new, _)| new.key).filter(|key| needs_restart(key)).collect()
+}
+
+/// Decides what `auto` comes to where it does not touch the memory budget.
+fn resolve(settings: &mut Settings, machine: &Machine, notes: &mut Vec<String>) {
+    if settings.is_auto("server.workers") {
+        let cpus = machine.cpus();
+        settings.resolve("server.workers", Value::Count(u64::try_from(cpus).unwrap_or(1)));
+        let quota = machine.cpu_quota_millis.map_or("none".to_owned(), |millis| format!("{millis}m"));
+        notes.push(format!(
+            "server.workers = {cpus}: {} CPUs by affinity, cgroup quota {quota}",
+            machine.affinity
+        ));
+    }
+    if settings.is_auto("rate_limit.burst") {
+        let requests = settings.number("rate_limit.max_requests").unwrap_or(0);
+        settings.resolve("rate_limit.burst", Value::Count(requests));
+    }
+    if settings.is_auto("log.format") {
+        let format = if machine.terminal { LogFormat::Console } else { LogFormat::Json };
+        settings.resolve("log.format", Value::Choice(format.as_str()));
+    }
+}
+
+/// Settings that are each fine and cannot hold together.
+fn contradictions(settings: &Settings, errors: &mut Vec<ConfigError>) {
+    let address = |path| match settings.sound(path)?.value {
+        Value::Address(address) => Some(address),
+        _ => None,
+    };
+    let same_port = match (settings.sound("server.port"), settings.sound("admin.port")) {
+        (Some(server), Some(admin)) => {
+            server.value == admin.value && !matches!(admin.value, Value::Off | Value::Count(0))
+        }
+        _ => false,
+    };
+    let same_host = match (address("server.host"), address("admin.host")) {
+        // An unspecified address takes the port of every other one.
+        (Some(server), Some(admin)) => server == admin || server.is_unspecified() || admin.is_unspecified(),
+        _ => false,
+    };
+    if same_port && same_host {
+        let paths = ["server.host", "server.port", "admin.host", "admin.port"];
+        errors.push(ConfigError::Contradiction {
+            settings: paths.iter().filter_map(|path| Some(settings.sound(path)?.setting())).collect(),
+            problem: "both listeners would bind the same port of the same address".to_owned(),
+        });
+    }
+}
+
+/// Settings that a switch elsewhere leaves without effect. Deployments set some of them always, so
+/// that this is worth a word and no error.
+fn without_effect(settings: &Settings, notes: &mut Vec<String>) {
+    for (section, switch) in [
+        ("rate_limit", "rate_limit.max_requests"),
+        ("http2", "http2.enabled"),
+        ("security_headers", "security_headers.enabled"),
+        ("admin", "admin.port"),
+    ] {
+        let off = settings
+            .sound(switch)
+            .is_some_and(|chosen| matches!(chosen.value, Value::Off | Value::Bool(false)));
+        let idle = settings.iter().filter(|chosen| {
+            off && chosen.explicit() && chosen.key.section() == section && chosen.key.path != switch
+        });
+        notes.extend(idle.map(|chosen| format!("{} has no effect while {switch} is off", chosen.setting())));
+    }
+}
+
+/// A configuration for the table to write every field of. No value here ever reaches a user: a test
+/// holds that there is a key for each field.
+fn blank() -> Config {
+    let any = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+    Config {
+        server: ServerConfig {
+            host: any,
+            port: 0,
+            workers: 0,
+            trusted_proxies: TrustedProxies::default(),
+            request_id_header: HeaderName::from_static("x-request-id"),
+        },
+        admin: AdminConfig { host: any, port: None },
+        limits: LimitsConfig {
+            max_body_size: 0,
+            max_url_length: 0,
+            max_header_size: 0,
+            max_header_count: 0,
+            max_response_size: None,
+            request_timeout: Duration::ZERO,
+            headers_timeout: Duration::ZERO,
+            idle_timeout: Duration::ZERO,
+            body_timeout: Duration::ZERO,
+            min_body_rate: None,
+            write_timeout: Duration::ZERO,
+            min_send_rate: None,
+            max_connections: 0,
+            max_connections_per_ip: None,
+            max_requests_per_connection: 0,
+            max_connection_age: Duration::ZERO,
+            max_in_flight: 0,
+            allowed_methods: Vec::new(),
+            allowed_hosts: Vec::new(),
+            memory: 0,
+        },
+        http2: Http2Config {
+            enabled: false,
+            max_concurrent_streams: 0,
+            max_local_error_resets: 0,
+            max_cancelled_streams: 0,
+            stream_window: 0,
+            connection_window: 0,
+            send_buffer: 0,
+        },
+        rate_limit: RateLimitConfig {
+            max_requests: None,
+            window: Duration::ZERO,
+            burst: 0,
+            block: Duration::ZERO,
+            max_keys: 0,
+        },
+        shutdown: ShutdownConfig { drain_delay: Duration::ZERO, drain_timeout: Duration::ZERO },
+        log: LogConfig { level: LogLevel::Off, format: LogFormat::Json, access: AccessLog::Off },
+        security_headers: SecurityHeadersConfig {
+            enabled: false,
+            nosniff: false,
+            frame_options: None,
+            referrer_policy: None,
+            content_security_policy: None,
+            permissions_policy: None,
+        },
+    }
+}
+
+impl Default for Config {
+    /// The defaults, with `auto` decided for this machine. Nothing is read from file or environment.
+    fn default() -> Self {
+        let mut collected = Collected::default();
+        let mut settings = Settings::choose(&mut collected);
+        let machine = Machine::detect();
+        resolve(&mut settings, &machine, &mut collected.notes);
+        budget::decide(&mut settings, &machine, &mut collected.notes, &mut collected.errors);
+        let mut config = blank();
+        settings.apply(&mut config);
+        config
+    }
+}
+
+impl Config {
+    /// What the environment says, and the file that `NESSEN_CONFIG` names, over the defaults.
+    ///
+    /// # Errors
+    /// All that is wrong, at once.
+    pub fn from_env() -> Result<Self, ConfigErrors> {
+        let sources = Sources::from_process(None, Vec::new());
+        load(&sources, &Machine::detect()).map(|loaded| loaded.config)
+    }
+}

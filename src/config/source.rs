@@ -1,0 +1,164 @@
+//! Stage one: what was written, and where. Nothing is interpreted here beyond finding the key.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::path::PathBuf;
+
+use super::error::ConfigError;
+use super::keys::{self, Key};
+use super::{environment, file, suggest};
+
+/// Where a value comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// The table of keys.
+    Default,
+    /// A line of the configuration file.
+    File {
+        /// The file, as it was named.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+    },
+    /// An environment variable, by its name.
+    Env(String),
+    /// A flag of the command line, by its name.
+    Flag(String),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.pad("default"),
+            Self::File { path, line } => f.pad(&format!("file {}:{line}", path.display())),
+            Self::Env(name) => f.pad(&format!("environment {name}")),
+            Self::Flag(name) => f.pad(&format!("flag {name}")),
+        }
+    }
+}
+
+/// A value as it was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Raw {
+    /// One value, of any kind.
+    Text(String),
+    /// An array of the file.
+    List(Vec<String>),
+}
+
+impl fmt::Display for Raw {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Quoted and escaped: a value must not be able to write to the terminal of who reads it.
+        match self {
+            Self::Text(text) => write!(f, "{text:?}"),
+            Self::List(list) => write!(f, "{list:?}"),
+        }
+    }
+}
+
+/// A value of the command line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Flag {
+    /// `section.key`
+    pub key: String,
+    /// The value.
+    pub value: String,
+    /// The flag that set it, as in `--port`.
+    pub flag: String,
+}
+
+/// Where to look. The environment is captured once, the file is read at every load, so that a
+/// SIGHUP sees the new file under the old environment.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Sources {
+    /// The file of `--config`; without it, that of `NESSEN_CONFIG`.
+    pub file: Option<PathBuf>,
+    /// The command line, in order; of two that set one key the last counts.
+    pub flags: Vec<Flag>,
+    /// The environment.
+    pub env: Vec<(OsString, OsString)>,
+}
+
+impl fmt::Debug for Sources {
+    /// Leaves the values of the environment out: they are not all ours, and some are secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sources")
+            .field("file", &self.file)
+            .field("flags", &self.flags)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Sources {
+    /// The environment of this process, with the file and flags of its command line.
+    pub fn from_process(file: Option<PathBuf>, flags: Vec<Flag>) -> Self {
+        Self { file, flags, env: std::env::vars_os().collect() }
+    }
+
+    /// The configuration file, if one was named.
+    pub fn config_file(&self) -> Option<PathBuf> {
+        let from_env = || {
+            let variable = self.env.iter().find(|(name, _)| name == environment::CONFIG);
+            variable.filter(|(_, value)| !value.is_empty()).map(|(_, value)| PathBuf::from(value))
+        };
+        self.file.clone().or_else(from_env)
+    }
+}
+
+/// A value found for a key.
+#[derive(Debug, Clone)]
+pub(super) struct Found {
+    /// The key.
+    pub(super) key: &'static Key,
+    /// What was written.
+    pub(super) raw: Raw,
+    /// Where.
+    pub(super) origin: Origin,
+}
+
+/// Everything found, source by source.
+#[derive(Debug, Default)]
+pub(super) struct Collected {
+    pub(super) flags: Vec<Found>,
+    pub(super) env: Vec<Found>,
+    pub(super) file: Vec<Found>,
+    pub(super) errors: Vec<ConfigError>,
+    pub(super) notes: Vec<String>,
+}
+
+/// Reads every source.
+pub(super) fn collect(sources: &Sources) -> Collected {
+    let mut collected = Collected::default();
+    if let Some(path) = sources.config_file() {
+        file::read(&path, &mut collected);
+    }
+    environment::read(&sources.env, &mut collected);
+    for flag in &sources.flags {
+        let origin = Origin::Flag(flag.flag.clone());
+        match keys::find(&flag.key) {
+            Some(key) => {
+                collected.flags.push(Found { key, raw: Raw::Text(flag.value.clone()), origin });
+            }
+            None => collected.errors.push(ConfigError::UnknownKey {
+                name: flag.key.clone(),
+                origin,
+                suggestion: similar_key(&flag.key),
+            }),
+        }
+    }
+    collected
+}
+
+/// The path of the key that an unknown one probably stands for: the same name in another section,
+/// or a near miss.
+pub(super) fn similar_key(path: &str) -> Option<String> {
+    let name = path.rsplit('.').next().unwrap_or(path);
+    let mut namesakes = keys::all().filter(|key| key.name() == name);
+    match (namesakes.next(), namesakes.next()) {
+        (Some(only), None) => Some(only.path.to_owned()),
+        _ => suggest::nearest(path, keys::all().map(|key| key.path.to_owned())).or_else(|| {
+            let name = suggest::nearest(name, keys::all().map(|key| key.name().to_owned()))?;
+            keys::all().find(|key| key.name() == name).map(|key| key.path.to_owned())
+        }),
+    }
+}

@@ -1,0 +1,170 @@
+//! Values of their final types, how they read, and how they get into the configuration.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue, Method};
+
+use super::{AccessLog, LogFormat, LogLevel};
+use crate::client_address::TrustedProxies;
+use crate::units::{Rate, Size, Time};
+
+/// The methods that can be allowed. CONNECT is not among them: a tunnel is nothing this server offers.
+pub(super) const METHODS: &[&str] = &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"];
+
+/// A value that is of the kind its key takes, and in range.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Value {
+    /// The limit or feature does not apply.
+    Off,
+    /// To be decided by what the machine allows.
+    Auto,
+    /// `true` or `false`.
+    Bool(bool),
+    /// A plain number.
+    Count(u64),
+    /// Bytes.
+    Size(u64),
+    /// A duration.
+    Time(Duration),
+    /// A slowest pace.
+    Rate(Rate),
+    /// An address.
+    Address(IpAddr),
+    /// One of the words of [`Kind::Choice`](super::keys::Kind::Choice).
+    Choice(&'static str),
+    /// The name of a header field.
+    HeaderName(HeaderName),
+    /// The value of a header field.
+    HeaderValue(HeaderValue),
+    /// Networks to trust.
+    Networks(TrustedProxies),
+    /// HTTP methods.
+    Methods(Vec<Method>),
+    /// Hosts; empty: any.
+    Hosts(Vec<String>),
+}
+
+impl Value {
+    /// Writes the value into a field; `false` where the field is of another type.
+    pub(super) fn put<T: FromValue>(&self, field: &mut T) -> bool {
+        match T::from_value(self) {
+            Some(value) => {
+                *field = value;
+                true
+            }
+            None => false,
+        }
+    }
+}
+
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fn list<T: fmt::Display>(f: &mut fmt::Formatter<'_>, items: &[T], empty: &str) -> fmt::Result {
+            if items.is_empty() {
+                return f.write_str(empty);
+            }
+            for (place, item) in items.iter().enumerate() {
+                if place > 0 {
+                    f.write_str(", ")?;
+                }
+                item.fmt(f)?;
+            }
+            Ok(())
+        }
+        match self {
+            Self::Off => f.write_str("off"),
+            Self::Auto => f.write_str("auto"),
+            Self::Bool(value) => value.fmt(f),
+            Self::Count(value) => value.fmt(f),
+            Self::Size(value) => Size(*value).fmt(f),
+            Self::Time(value) => Time(*value).fmt(f),
+            Self::Rate(value) => value.fmt(f),
+            Self::Address(value) => value.fmt(f),
+            Self::Choice(value) => f.write_str(value),
+            Self::HeaderName(value) => value.fmt(f),
+            Self::HeaderValue(value) => f.write_str(value.to_str().unwrap_or("(not text)")),
+            Self::Networks(value) => list(f, value.networks(), "none"),
+            Self::Methods(value) => list(f, value, "none"),
+            Self::Hosts(value) => list(f, value, "any"),
+        }
+    }
+}
+
+/// Types of configuration fields.
+pub(super) trait FromValue: Sized {
+    /// The field's content, or `None` where the value is of another kind.
+    fn from_value(value: &Value) -> Option<Self>;
+}
+
+impl<T: FromValue> FromValue for Option<T> {
+    fn from_value(value: &Value) -> Option<Self> {
+        if *value == Value::Off { Some(None) } else { T::from_value(value).map(Some) }
+    }
+}
+
+macro_rules! numbers {
+    ($($number:ty),*) => {$(
+        impl FromValue for $number {
+            fn from_value(value: &Value) -> Option<Self> {
+                match value {
+                    Value::Count(number) | Value::Size(number) => Self::try_from(*number).ok(),
+                    _ => None,
+                }
+            }
+        }
+    )*};
+}
+numbers!(u16, u32, u64, usize);
+
+macro_rules! plain {
+    ($($variant:ident => $field:ty),* $(,)?) => {$(
+        impl FromValue for $field {
+            fn from_value(value: &Value) -> Option<Self> {
+                match value {
+                    Value::$variant(inner) => Some(inner.clone()),
+                    _ => None,
+                }
+            }
+        }
+    )*};
+}
+plain! {
+    Bool => bool,
+    Time => Duration,
+    Rate => Rate,
+    Address => IpAddr,
+    HeaderName => HeaderName,
+    HeaderValue => HeaderValue,
+    Networks => TrustedProxies,
+    Methods => Vec<Method>,
+    Hosts => Vec<String>,
+}
+
+macro_rules! choices {
+    ($($field:ty { $($word:literal => $variant:ident),* $(,)? })*) => {$(
+        impl FromValue for $field {
+            fn from_value(value: &Value) -> Option<Self> {
+                match value {
+                    $(Value::Choice($word) => Some(Self::$variant),)*
+                    _ => None,
+                }
+            }
+        }
+
+        impl $field {
+            /// As it is written in the configuration.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word,)* }
+            }
+        }
+    )*};
+}
+choices! {
+    LogLevel {
+        "off" => Off, "error" => Error, "warn" => Warn, "info" => Info, "debug" => Debug, "trace" => Trace,
+    }
+    LogFormat { "json" => Json, "console" => Console }
+    AccessLog { "all" => All, "errors" => Errors, "off" => Off }
+}
