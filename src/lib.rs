@@ -16,5 +16,6 @@ pub mod protocol;
 pub mod random;
 pub mod redact;
 pub mod refusal;
+pub mod server;
 pub mod telemetry;
 pub mod units;

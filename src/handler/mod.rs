@@ -5,6 +5,7 @@ use http::Response;
 
 use crate::refusal::Refusal;
 
+pub mod router;
 pub mod welcome;
 
 /// The answer of a handler that refuses. The refusal travels along in the extensions: an outer

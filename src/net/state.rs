@@ -76,7 +76,7 @@ pub struct ConnState {
 }
 
 impl ConnState {
-    pub(super) fn new(peer: SocketAddr, permits: Permits, entry: Entry) -> Self {
+    pub fn new(peer: SocketAddr, permits: Permits, entry: Entry) -> Self {
         Self {
             peer,
             probe_only: false,

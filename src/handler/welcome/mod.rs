@@ -76,7 +76,7 @@ async fn favicon() -> Response<Body> {
     answer("image/svg+xml", "public, max-age=86400", include_str!("favicon.svg"))
 }
 
-async fn not_found() -> Response<Body> {
+pub(crate) async fn not_found() -> Response<Body> {
     refused(Refusal::new(Reason::NotFound, "nothing is served at this path"))
 }
 

@@ -1,0 +1,84 @@
+//! An axum router at the end of the layers.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use axum::Router;
+use axum::body::Body;
+use bytes::Bytes;
+use http::{Request, Response};
+use pin_project_lite::pin_project;
+use tower::{Layer, Service};
+use tower_http::body::UnsyncBoxBody;
+use tower_http::catch_panic::CatchPanic;
+
+use crate::body::BoxError;
+use crate::exchange::Exchange;
+use crate::middleware::catch_panic::{self, OnPanic};
+use crate::refusal::Refusal;
+
+type Inner = CatchPanic<Router, OnPanic>;
+type InnerFuture = <Inner as Service<Request<Body>>>::Future;
+
+/// The application.
+#[derive(Clone)]
+pub struct AppHandler {
+    router: Inner,
+    route: u32,
+}
+
+impl std::fmt::Debug for AppHandler {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AppHandler").field("route", &self.route).finish_non_exhaustive()
+    }
+}
+
+impl AppHandler {
+    /// Serves with `router`; its requests count for the route with this index in the metrics.
+    pub fn new(router: Router, route: u32) -> Self {
+        Self { router: catch_panic::layer().layer(router), route }
+    }
+}
+
+impl<B> Service<Request<B>> for AppHandler
+where
+    B: http_body::Body<Data = Bytes, Error = BoxError> + Send + 'static,
+{
+    type Response = Response<UnsyncBoxBody<Bytes, BoxError>>;
+    type Error = Refusal;
+    type Future = AppFuture;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Refusal>> {
+        // A router is always ready.
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        if let Some(exchange) = Exchange::of(&request) {
+            exchange.set_route(self.route);
+        }
+        // Most requests have no body, and an empty one needs no box.
+        let request = request.map(|body| if body.is_end_stream() { Body::empty() } else { Body::new(body) });
+        AppFuture { inner: self.router.call(request) }
+    }
+}
+
+pin_project! {
+    /// The application's answer.
+    pub struct AppFuture {
+        #[pin]
+        inner: InnerFuture,
+    }
+}
+
+impl Future for AppFuture {
+    type Output = Result<Response<UnsyncBoxBody<Bytes, BoxError>>, Refusal>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match ready!(self.project().inner.poll(cx)) {
+            Ok(response) => Poll::Ready(Ok(response)),
+            Err(never) => match never {},
+        }
+    }
+}

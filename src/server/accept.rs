@@ -1,0 +1,118 @@
+//! From the listener to one task a connection.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::sync::{Semaphore, watch};
+
+use crate::lifecycle::Phase;
+use crate::net::Stack;
+use crate::net::admission::{Admission, Admitted};
+use crate::net::connection;
+use crate::net::context::Context;
+use crate::net::linger;
+use crate::net::listener::Listener;
+use crate::net::registry::Registry;
+use crate::net::state::ConnState;
+use crate::protocol::Protocol;
+use crate::random;
+use crate::refusal::{Reason, Refusal};
+use crate::telemetry::Metrics;
+
+/// Refused connections that are told why at a time; beyond that they are reset. It is what an
+/// attacker can make us hold without being admitted.
+const TOLD_AT_ONCE: usize = 32;
+
+/// Everything that accepting needs.
+pub struct Acceptor<S> {
+    /// The bound socket.
+    pub listener: Listener,
+    /// Who may connect.
+    pub admission: Admission,
+    /// Where connections are entered.
+    pub registry: Registry,
+    /// What they have in common.
+    pub context: Arc<Context>,
+    /// What serves them.
+    pub stack: S,
+}
+
+impl<S: Stack> Acceptor<S> {
+    /// Accepts until `stop` says so; then takes in what is waiting, and closes the listener.
+    pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
+        let told = Arc::new(Semaphore::new(TOLD_AT_ONCE));
+        loop {
+            let accepted = tokio::select! {
+                accepted = self.listener.accept() => accepted,
+                _ = stop.wait_for(|stop| *stop) => break,
+            };
+            match accepted {
+                Some((stream, peer)) => self.admit(stream, peer, &told),
+                None => self.context.metrics.accept_error(),
+            }
+        }
+        // SECURITY: bounded, since a client that keeps connecting must not keep us from closing.
+        let mut left = 4096;
+        while left > 0
+            && let Some((stream, peer)) = self.listener.accept_waiting().await
+        {
+            self.admit(stream, peer, &told);
+            left -= 1;
+        }
+    }
+
+    fn admit(&self, stream: TcpStream, peer: SocketAddr, told: &Arc<Semaphore>) {
+        let (permits, probe_only) = match self.admission.admit(peer.ip()) {
+            Ok(Admitted::Fully(permits)) => (permits, false),
+            Ok(Admitted::ForProbes(permits)) => (permits, true),
+            Err(refusal) => return self.refuse(stream, peer, refusal, told),
+        };
+        let draining = self.context.lifecycle.phase() >= Phase::Draining;
+        let max_age = jitter(self.context.limits.max_age);
+        let state = self.registry.enter(|entry| {
+            let mut state = ConnState::new(peer, permits, entry);
+            state.probe_only = probe_only;
+            state.accepted_in_drain = draining;
+            state.max_age = max_age;
+            state
+        });
+        if probe_only {
+            self.admission.reserve(&state);
+        }
+        let panics = CountPanic(self.context.metrics.clone());
+        let (context, stack) = (self.context.clone(), self.stack.clone());
+        tokio::spawn(async move {
+            let _panics = panics;
+            connection::serve(stream, state, context, stack).await;
+        });
+    }
+
+    fn refuse(&self, stream: TcpStream, peer: SocketAddr, refusal: Refusal, told: &Arc<Semaphore>) {
+        self.context.refused(refusal.reason, peer.ip(), Protocol::Unknown);
+        // Closed here, with its reason untold, where too many are being told theirs.
+        let Ok(permit) = told.clone().try_acquire_owned() else { return };
+        tokio::spawn(async move {
+            let bytes = refusal.into_http1(&String::from_utf8_lossy(&random::hex_id()));
+            let _ = tokio::time::timeout(Duration::from_secs(1), linger::close(stream, &bytes, true)).await;
+            drop(permit);
+        });
+    }
+}
+
+/// 10 % more or less, so that connections that came together do not go together.
+fn jitter(age: Duration) -> Duration {
+    age.mul_f64(0.9 + 0.2 * random::fraction())
+}
+
+/// Counts a connection's task that ends by a panic: the runtime keeps it from going further.
+struct CountPanic(Arc<Metrics>);
+
+impl Drop for CountPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.rejected(Reason::InternalError);
+        }
+    }
+}

@@ -1,0 +1,277 @@
+//! From settings to a bound socket.
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+
+use super::reload::{Reload, Reloader, apply_access_log, level, policy};
+use super::running::{BoundServer, Port};
+use super::stack::Shared;
+use super::{Outcome, housekeeping};
+use crate::admin::AdminState;
+use crate::config::{Config, LogFormat as ConfigFormat, WorstCase};
+use crate::handler::router::AppHandler;
+use crate::handler::welcome::{self, LimitRow, WelcomeState};
+use crate::lifecycle::readiness::{Check, Readiness};
+use crate::lifecycle::{self};
+use crate::limits::headers::HeaderLimits;
+use crate::limits::host::AllowedHosts;
+use crate::limits::rate::RateLimiter;
+use crate::limits::url_length::MaxUrlLength;
+use crate::net::admission::Admission;
+use crate::net::context::{ConnectionLimits, Context, Http2Limits};
+use crate::net::listener::Listener;
+use crate::net::registry::Registry;
+use crate::net::send_watch::SendLimits;
+use crate::telemetry::{
+    AccessLog, AccessMode, BuildInfo, LogControl, LogFormat, LogPipe, Metrics, RouteId, log,
+};
+
+/// The label of the application's route, while it is the only one.
+const APP_ROUTE: &str = "/";
+
+/// Why a server did not start.
+#[derive(Debug)]
+pub enum BindError {
+    /// The socket could not be bound: in use, not permitted, not ours.
+    Listen {
+        /// `server` or `admin`.
+        section: &'static str,
+        /// Where.
+        address: SocketAddr,
+        /// Why not.
+        error: io::Error,
+    },
+    /// A thread could not be started.
+    Thread(io::Error),
+}
+
+impl fmt::Display for BindError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Listen { section, address, error } => {
+                write!(f, "cannot listen on {address} ({section}.host and {section}.port): {error}")
+            }
+            Self::Thread(error) => write!(f, "cannot start a thread: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for BindError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Listen { error, .. } | Self::Thread(error) => Some(error),
+        }
+    }
+}
+
+/// Builds a server. Everything has a default.
+#[derive(Default)]
+pub struct Builder {
+    config: Option<Config>,
+    router: Option<Router>,
+    checks: Vec<Check>,
+    limits: Vec<LimitRow>,
+    memory_bound: Option<u64>,
+    reload: Option<Reload>,
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+impl Builder {
+    /// Uses this configuration instead of the defaults; see [`Config::from_env`].
+    #[must_use]
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = Some(config);
+        self
+    }
+
+    /// Serves these routes instead of the welcome app. The probe and admin endpoints stand before
+    /// them.
+    #[must_use]
+    pub fn router(mut self, router: Router) -> Self {
+        self.router = Some(router);
+        self
+    }
+
+    /// Names a readiness check: `/ready` says 503 while it fails. It is asked every 5 s, and has
+    /// 2 s to answer; for other times see [`Builder::readiness_check`].
+    #[must_use]
+    pub fn check<F, Fut, E>(self, name: &str, probe: F) -> Self
+    where
+        F: Fn() -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<(), E>> + Send + 'static,
+        E: fmt::Display,
+    {
+        self.readiness_check(Check::new(name, probe))
+    }
+
+    /// Adds a readiness check with an interval and time-out of its own.
+    #[must_use]
+    pub fn readiness_check(mut self, check: Check) -> Self {
+        self.checks.push(check);
+        self
+    }
+
+    /// Reads the configuration again on SIGHUP.
+    #[must_use]
+    pub fn reload(mut self, reload: Reload) -> Self {
+        self.reload = Some(reload);
+        self
+    }
+
+    /// The limits that the welcome page shows, and the bound on memory that they add up to.
+    #[must_use]
+    pub fn limits(mut self, rows: Vec<LimitRow>, worst_case: &WorstCase) -> Self {
+        self.limits = rows;
+        self.memory_bound = Some(worst_case.total());
+        self
+    }
+
+    /// Binds the sockets; nothing is accepted yet. Must be called within a Tokio runtime.
+    ///
+    /// Installs the log as the process' `tracing` subscriber, unless there is one already.
+    ///
+    /// # Errors
+    /// A socket could not be bound, or a thread not started.
+    pub async fn bind(self) -> Result<BoundServer, BindError> {
+        let config = self.config.unwrap_or_default();
+        let (writer, lifecycle) = lifecycle::begin();
+        let (pipe, access_log, log) = logs(&config).map_err(BindError::Thread)?;
+        let build = BuildInfo::current();
+        let metrics = Metrics::new(&[APP_ROUTE], build.clone());
+        metrics.memory_bound(self.memory_bound.unwrap_or(config.limits.memory));
+        let readiness = Readiness::new(lifecycle.clone(), self.checks);
+        let admin = Arc::new(AdminState {
+            readiness: readiness.clone(),
+            lifecycle: lifecycle.clone(),
+            metrics: metrics.clone(),
+            build: build.clone(),
+        });
+        let shared = Shared {
+            metrics: metrics.clone(),
+            access_log,
+            lifecycle: lifecycle.clone(),
+            admin,
+            rate_limiter: RateLimiter::new(policy(&config.rate_limit)),
+            allowed_hosts: AllowedHosts::new(config.limits.allowed_hosts.clone()),
+        };
+        let router = self.router.unwrap_or_else(|| {
+            let limits = self.limits.into();
+            welcome::router(WelcomeState { lifecycle, readiness: readiness.clone(), metrics, limits, build })
+        });
+        let app = AppHandler::new(router, shared.metrics.route_id(APP_ROUTE).index());
+        let registry = Registry::default();
+        let main = main_port(&config, &shared)?;
+        let admin = admin_port(&config, &shared)?;
+        let housekeeping = tokio::spawn(housekeeping::keep(shared.clone(), readiness.clone(), pipe.clone()));
+        let reloader = Reloader { source: self.reload, shared: shared.clone(), log };
+        Ok(BoundServer {
+            config,
+            writer,
+            shared,
+            readiness,
+            app,
+            registry,
+            main,
+            admin,
+            reloader,
+            housekeeping,
+            pipe,
+        })
+    }
+
+    /// Binds, serves until SIGTERM or SIGINT, and drains.
+    ///
+    /// # Errors
+    /// The server did not start.
+    pub async fn run(self) -> Result<Outcome, BindError> {
+        self.bind().await?.run().await.map_err(BindError::Thread)
+    }
+
+    /// Binds, serves until `shutdown` resolves, and drains as on SIGTERM.
+    ///
+    /// # Errors
+    /// The server did not start.
+    pub async fn run_until(self, shutdown: impl Future<Output = ()>) -> Result<Outcome, BindError> {
+        Ok(self.bind().await?.run_until(shutdown).await)
+    }
+}
+
+fn logs(config: &Config) -> io::Result<(LogPipe, AccessLog, Option<LogControl>)> {
+    let pipe = LogPipe::stdout()?;
+    let format = match config.log.format {
+        ConfigFormat::Json => LogFormat::Json,
+        ConfigFormat::Console => LogFormat::Console,
+    };
+    let level = level(config.log.level);
+    let log = log::install(pipe.clone(), format, level).ok();
+    let access_log = AccessLog::new(pipe.clone(), format, AccessMode::All, level);
+    apply_access_log(&access_log, config);
+    Ok((pipe, access_log, log))
+}
+
+fn listen(section: &'static str, address: SocketAddr) -> Result<Listener, BindError> {
+    Listener::bind(address).map_err(|error| BindError::Listen { section, address, error })
+}
+
+fn main_port(config: &Config, shared: &Shared) -> Result<Port, BindError> {
+    let limits = &config.limits;
+    let listener = listen("server", SocketAddr::new(config.server.host, config.server.port))?;
+    let trusted = config.server.trusted_proxies.clone();
+    let admission = Admission::new(limits.max_connections, limits.max_connections_per_ip, trusted);
+    Ok(Port {
+        listener,
+        admission,
+        context: Arc::new(context(config, shared, limits.max_requests_per_connection)),
+    })
+}
+
+/// Scrapers and people: few, and each no more than it needs.
+const ADMIN_CONNECTIONS: usize = 64;
+
+fn admin_port(config: &Config, shared: &Shared) -> Result<Option<Port>, BindError> {
+    let Some(port) = config.admin.port else { return Ok(None) };
+    let listener = listen("admin", SocketAddr::new(config.admin.host, port))?;
+    let admission = Admission::new(ADMIN_CONNECTIONS, None, config.server.trusted_proxies.clone());
+    let context = Arc::new(context(config, shared, config.limits.max_requests_per_connection));
+    Ok(Some(Port { listener, admission, context }))
+}
+
+fn context(config: &Config, shared: &Shared, max_requests: u64) -> Context {
+    let (limits, http2) = (&config.limits, &config.http2);
+    Context {
+        limits: ConnectionLimits {
+            headers_timeout: limits.headers_timeout,
+            idle_timeout: limits.idle_timeout,
+            send: SendLimits { timeout: limits.write_timeout, min_rate: limits.min_send_rate },
+            max_requests,
+            max_age: limits.max_connection_age,
+            headers: HeaderLimits { count: limits.max_header_count, size: limits.max_header_size },
+            url: MaxUrlLength(limits.max_url_length),
+            http2: http2.enabled.then_some(Http2Limits {
+                max_concurrent_streams: http2.max_concurrent_streams,
+                max_local_error_resets: http2.max_local_error_resets,
+                max_cancelled_streams: http2.max_cancelled_streams,
+                stream_window: http2.stream_window,
+                connection_window: http2.connection_window,
+                send_buffer: http2.send_buffer,
+            }),
+        },
+        trusted: config.server.trusted_proxies.clone(),
+        lifecycle: shared.lifecycle.clone(),
+        metrics: shared.metrics.clone(),
+        access_log: shared.access_log.clone(),
+    }
+}
+
+/// A route the metrics know nothing of.
+pub(super) const NO_ROUTE: u32 = RouteId::NONE.index();

@@ -1,0 +1,25 @@
+//! What is done once a second rather than once a request.
+
+use std::time::Duration;
+
+use super::stack::Shared;
+use crate::lifecycle::readiness::Readiness;
+use crate::telemetry::LogPipe;
+
+const EVERY: Duration = Duration::from_secs(1);
+
+/// Keeps gauges current and histograms small, for as long as it is polled.
+pub(super) async fn keep(shared: Shared, readiness: Readiness, pipe: LogPipe) {
+    let mut ticks = tokio::time::interval(EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let metrics = &shared.metrics;
+        metrics.upkeep();
+        metrics.set_ready(readiness.is_ready());
+        metrics.log_lines_dropped(pipe.dropped());
+        let (keys, blocked) = shared.rate_limiter.census();
+        metrics.rate_limit_keys(keys);
+        metrics.rate_limit_blocked(blocked);
+    }
+}

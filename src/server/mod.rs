@@ -1,0 +1,44 @@
+//! Builds everything and runs it: builder → bind → run → outcome.
+
+mod accept;
+mod builder;
+mod drain;
+mod housekeeping;
+mod reload;
+mod running;
+mod stack;
+
+pub use builder::{BindError, Builder};
+pub use reload::Reload;
+pub use running::BoundServer;
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Outcome {
+    /// Everything in flight was answered.
+    Drained,
+    /// So many requests were cut off: the drain deadline passed, or a second signal came.
+    CutOff(u64),
+}
+
+impl Outcome {
+    /// Requests that were cut off.
+    pub fn cut_off(self) -> u64 {
+        match self {
+            Self::Drained => 0,
+            Self::CutOff(requests) => requests,
+        }
+    }
+}
+
+/// The runtime. See [`Server::builder`].
+#[derive(Debug)]
+pub struct Server;
+
+impl Server {
+    /// Begins to build a server: the default configuration, the welcome app, no checks.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+}

@@ -1,0 +1,96 @@
+//! SIGHUP: what can change while running.
+
+use std::fmt;
+use std::sync::Arc;
+
+use tracing::level_filters::LevelFilter;
+
+use super::stack::Shared;
+use crate::config::{Config, LogLevel, RateLimitConfig};
+use crate::limits::rate::Policy;
+use crate::telemetry::{AccessLog, AccessMode, LogControl};
+
+/// Reads the configuration again, for SIGHUP.
+///
+/// It answers the new configuration and the keys that changed and need a restart, or why there is
+/// none: then the old one is kept.
+pub type Reload = Arc<dyn Fn() -> Result<(Config, Vec<&'static str>), String> + Send + Sync>;
+
+/// Applies reloads.
+pub(super) struct Reloader {
+    pub(super) source: Option<Reload>,
+    pub(super) shared: Shared,
+    pub(super) log: Option<LogControl>,
+}
+
+impl fmt::Debug for Reloader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reloader").finish_non_exhaustive()
+    }
+}
+
+impl Reloader {
+    /// Reads and applies, or keeps what is.
+    pub(super) fn reload(&self) {
+        let Some(source) = &self.source else {
+            tracing::warn!("SIGHUP: this server has no configuration to read again");
+            return;
+        };
+        match source() {
+            Ok((config, needs_restart)) => {
+                self.apply(&config);
+                if needs_restart.is_empty() {
+                    tracing::info!("configuration reloaded");
+                } else {
+                    let settings = needs_restart.join(", ");
+                    tracing::warn!(%settings, "configuration reloaded; these settings need a restart");
+                }
+            }
+            Err(error) => tracing::error!(%error, "configuration not reloaded; the old one is kept"),
+        }
+    }
+
+    fn apply(&self, config: &Config) {
+        self.shared.rate_limiter.replace(policy(&config.rate_limit));
+        self.shared.allowed_hosts.replace(config.limits.allowed_hosts.clone());
+        let level = level(config.log.level);
+        apply_access_log(&self.shared.access_log, config);
+        if let Some(log) = &self.log {
+            log.set_level(level);
+        }
+    }
+}
+
+/// The level and mode of the access log.
+pub(super) fn apply_access_log(log: &AccessLog, config: &Config) {
+    use crate::config::AccessLog::{All, Errors, Off};
+    log.set_level(level(config.log.level));
+    log.set_mode(match config.log.access {
+        All => AccessMode::All,
+        Errors => AccessMode::Errors,
+        Off => AccessMode::Off,
+    });
+}
+
+/// `log.level` as tracing knows it.
+pub(super) fn level(level: LogLevel) -> LevelFilter {
+    match level {
+        LogLevel::Off => LevelFilter::OFF,
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Trace => LevelFilter::TRACE,
+    }
+}
+
+/// `rate_limit.*` as the limiter knows it.
+pub(super) fn policy(config: &RateLimitConfig) -> Option<Policy> {
+    config.max_requests.map(|max_requests| Policy {
+        max_requests,
+        window: config.window,
+        burst: config.burst,
+        block: config.block,
+        max_keys: config.max_keys,
+    })
+}

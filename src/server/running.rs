@@ -1,0 +1,184 @@
+//! A bound server, and its run.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use tokio::sync::{Mutex, mpsc, watch};
+use tokio::task::{JoinHandle, JoinSet};
+
+use super::Outcome;
+use super::accept::Acceptor;
+use super::builder::NO_ROUTE;
+use super::drain::Drain;
+use super::reload::Reloader;
+use super::stack::{self, Shared};
+use crate::config::Config;
+use crate::handler::router::AppHandler;
+use crate::handler::welcome;
+use crate::lifecycle::readiness::Readiness;
+use crate::lifecycle::signals::{Signal, SignalStream};
+use crate::lifecycle::{Event, LifecycleWriter};
+use crate::net::admission::Admission;
+use crate::net::context::Context;
+use crate::net::listener::Listener;
+use crate::net::registry::Registry;
+use crate::telemetry::LogPipe;
+
+/// One listener and what its connections are held to.
+#[derive(Debug)]
+pub(super) struct Port {
+    pub(super) listener: Listener,
+    pub(super) admission: Admission,
+    pub(super) context: Arc<Context>,
+}
+
+/// A server whose sockets are bound. Nothing is accepted until it runs.
+#[derive(Debug)]
+pub struct BoundServer {
+    pub(super) config: Config,
+    pub(super) writer: LifecycleWriter,
+    pub(super) shared: Shared,
+    pub(super) readiness: Readiness,
+    pub(super) app: AppHandler,
+    pub(super) registry: Registry,
+    pub(super) main: Port,
+    pub(super) admin: Option<Port>,
+    pub(super) reloader: Reloader,
+    pub(super) housekeeping: JoinHandle<()>,
+    pub(super) pipe: LogPipe,
+}
+
+/// Longest time that the last lines of the log may take to leave.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+impl BoundServer {
+    /// Where it listens; with the port that the system chose if 0 was asked for.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.main.listener.address()
+    }
+
+    /// Where the admin endpoints listen, if on a port of their own.
+    pub fn admin_addr(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().map(|port| port.listener.address())
+    }
+
+    /// Serves until SIGTERM or SIGINT, and drains. SIGHUP reads the configuration again.
+    ///
+    /// # Errors
+    /// The system refused to hand over its signals.
+    pub async fn run(self) -> io::Result<Outcome> {
+        let mut signals = SignalStream::install()?;
+        let (sender, receiver) = mpsc::channel(4);
+        let (hangup, hangups) = mpsc::channel(1);
+        let relay = tokio::spawn(async move {
+            loop {
+                let signal = signals.next().await;
+                tracing::info!(signal = signal.name(), "signal");
+                let event = match signal {
+                    Signal::Terminate => Event::Terminate,
+                    Signal::Interrupt => Event::Interrupt,
+                    Signal::Hangup => {
+                        // One that waits already will read what is there by then.
+                        let _ = hangup.try_send(());
+                        continue;
+                    }
+                };
+                // Two are all that is ever acted on.
+                let _ = sender.try_send(event);
+            }
+        });
+        let outcome = self.serve(receiver, hangups).await;
+        relay.abort();
+        Ok(outcome)
+    }
+
+    /// Serves until `shutdown` resolves, and drains as on SIGTERM. Signals are left to the caller.
+    pub async fn run_until(self, shutdown: impl Future<Output = ()>) -> Outcome {
+        let (sender, receiver) = mpsc::channel(1);
+        let (_hangup, hangups) = mpsc::channel(1);
+        let trigger = async move {
+            shutdown.await;
+            let _ = sender.try_send(Event::Terminate);
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            outcome = self.serve(receiver, hangups) => outcome,
+            () = trigger => Outcome::Drained,
+        }
+    }
+
+    async fn serve(self, events: mpsc::Receiver<Event>, mut hangups: mpsc::Receiver<()>) -> Outcome {
+        let address = self.local_addr();
+        let admin_address = self.admin_addr();
+        let Self {
+            config,
+            writer,
+            shared,
+            readiness,
+            app,
+            registry,
+            main,
+            admin,
+            reloader,
+            housekeeping,
+            pipe,
+        } = self;
+        let (stop, stopped) = watch::channel(false);
+        let mut acceptors = JoinSet::new();
+        let app = stack::main(&config, &shared, app);
+        acceptors.spawn(acceptor(main, app, &registry).run(stopped.clone()));
+        // Operators may look on while the rest drains.
+        let (admin_stop, admin_stopped) = watch::channel(false);
+        let admin_registry = Registry::default();
+        let mut admin_acceptors = JoinSet::new();
+        if let Some(port) = admin {
+            let nothing = AppHandler::new(Router::new().fallback(welcome::not_found), NO_ROUTE);
+            let endpoints = stack::admin(&config, &shared, nothing);
+            admin_acceptors.spawn(acceptor(port, endpoints, &admin_registry).run(admin_stopped));
+        }
+        let checks = tokio::spawn(async move { readiness.watch().await });
+        writer.apply(Event::Listening);
+        tracing::info!(%address, admin_address = admin_address.map(tracing::field::display), "listening");
+
+        let events = Mutex::new(events);
+        let next = || async {
+            match events.lock().await.recv().await {
+                Some(event) => event,
+                None => std::future::pending().await,
+            }
+        };
+        let mut first = std::pin::pin!(next());
+        let first = loop {
+            tokio::select! {
+                event = &mut first => break event,
+                Some(()) = hangups.recv() => reloader.reload(),
+            }
+        };
+        writer.apply(first);
+        let drain = Drain {
+            writer: &writer,
+            registry: &registry,
+            metrics: &shared.metrics,
+            config: &config.shutdown,
+        };
+        let close_listeners = async {
+            stop.send_replace(true);
+            while acceptors.join_next().await.is_some() {}
+        };
+        let outcome = drain.run(first, close_listeners, next).await;
+        admin_stop.send_replace(true);
+        checks.abort();
+        housekeeping.abort();
+        let _ = tokio::task::spawn_blocking(move || pipe.flush(LAST_WORDS)).await;
+        outcome
+    }
+}
+
+fn acceptor<S>(port: Port, stack: S, registry: &Registry) -> Acceptor<S> {
+    let Port { listener, admission, context } = port;
+    Acceptor { listener, admission, registry: registry.clone(), context, stack }
+}

@@ -1,0 +1,123 @@
+//! THE list of layers, in the order in which a request travels through them.
+
+use std::sync::Arc;
+
+use tower::ServiceBuilder;
+
+use crate::admin::AdminState;
+use crate::admin::layer::EndpointsLayer;
+use crate::config::Config;
+use crate::handler::router::AppHandler;
+use crate::lifecycle::Lifecycle;
+use crate::limits::body::BodyLimitsLayer;
+use crate::limits::check::CheckLayer;
+use crate::limits::framing::Framing;
+use crate::limits::headers::HeaderLimits;
+use crate::limits::host::AllowedHosts;
+use crate::limits::in_flight::InFlightLayer;
+use crate::limits::method::AllowedMethods;
+use crate::limits::rate::{RateLimitLayer, RateLimiter};
+use crate::limits::request_timeout::RequestTimeoutLayer;
+use crate::limits::response_size::ResponseSizeLayer;
+use crate::limits::url_length::MaxUrlLength;
+use crate::middleware::answer::AnswerLayer;
+use crate::middleware::gate::{DrainGate, ReserveGate};
+use crate::middleware::observe::ObserveLayer;
+use crate::middleware::request_id::RequestIdLayer;
+use crate::middleware::security_headers::SecurityHeadersLayer;
+use crate::net::Stack;
+use crate::telemetry::{AccessLog, Metrics};
+
+/// What the layers share with the rest of the server.
+#[derive(Debug, Clone)]
+pub struct Shared {
+    /// Counts.
+    pub metrics: Arc<Metrics>,
+    /// Lines.
+    pub access_log: AccessLog,
+    /// The phase.
+    pub lifecycle: Lifecycle,
+    /// The endpoints.
+    pub admin: Arc<AdminState>,
+    /// Changes while running.
+    pub rate_limiter: RateLimiter,
+    /// Changes while running.
+    pub allowed_hosts: AllowedHosts,
+}
+
+/// Everything between a connection of the main listener and the application.
+pub fn main(config: &Config, shared: &Shared, handler: AppHandler) -> impl Stack {
+    let limits = &config.limits;
+    ServiceBuilder::new()
+        // Every answer names its request, refused or not, and so does every line about it.
+        .layer(RequestIdLayer(config.server.request_id_header.clone()))
+        // Everything below is logged and counted, whatever becomes of it.
+        .layer(ObserveLayer::new(shared.metrics.clone(), shared.access_log.clone()))
+        // Everything below refuses by its error; here it becomes an answer, in one place.
+        .layer(AnswerLayer(shared.metrics.clone()))
+        // First what must hold for the connection to be trusted with another request: a probe's
+        // connection can be smuggled through as well.
+        .layer(CheckLayer(Framing))
+        // Probes are answered when everything else is refused.
+        .layer(EndpointsLayer { state: shared.admin.clone(), probes_only: config.admin.port.is_some() })
+        // A server that is about to exit takes on nothing new.
+        .layer(CheckLayer(DrainGate(shared.lifecycle.clone())))
+        // Nor does a connection that was let in for probes alone.
+        .layer(CheckLayer(ReserveGate { max_connections: limits.max_connections }))
+        // Refusals that need nothing but the head, cheapest first.
+        .layer(CheckLayer(AllowedMethods::new(&limits.allowed_methods)))
+        .layer(CheckLayer(shared.allowed_hosts.clone()))
+        .layer(CheckLayer(MaxUrlLength(limits.max_url_length)))
+        .layer(CheckLayer(HeaderLimits { count: limits.max_header_count, size: limits.max_header_size }))
+        // A client's own allowance comes before what all clients share.
+        .layer(RateLimitLayer(shared.rate_limiter.clone()))
+        // Held to the end of the response body.
+        .layer(InFlightLayer::new(limits.max_in_flight))
+        // The clock covers all that the handler waits for, its request body included.
+        .layer(RequestTimeoutLayer(limits.request_timeout))
+        .layer(BodyLimitsLayer {
+            max_size: limits.max_body_size,
+            timeout: limits.body_timeout,
+            min_rate: limits.min_body_rate,
+        })
+        // Closest to the handler, so that they see what it set.
+        .layer(security_headers(config))
+        .layer(ResponseSizeLayer(limits.max_response_size))
+        .service(handler)
+}
+
+/// Everything between a connection of the admin listener and the endpoints: its clients are
+/// operators, but its port may be found by others.
+pub fn admin(config: &Config, shared: &Shared, not_found: AppHandler) -> impl Stack {
+    ServiceBuilder::new()
+        .layer(RequestIdLayer(config.server.request_id_header.clone()))
+        .layer(ObserveLayer::new(shared.metrics.clone(), shared.access_log.clone()))
+        .layer(AnswerLayer(shared.metrics.clone()))
+        .layer(CheckLayer(Framing))
+        .layer(EndpointsLayer { state: shared.admin.clone(), probes_only: false })
+        .layer(CheckLayer(MaxUrlLength(config.limits.max_url_length)))
+        .layer(RequestTimeoutLayer(config.limits.request_timeout))
+        .layer(BodyLimitsLayer {
+            max_size: 0,
+            timeout: config.limits.body_timeout,
+            min_rate: config.limits.min_body_rate,
+        })
+        .service(not_found)
+}
+
+fn security_headers(config: &Config) -> SecurityHeadersLayer {
+    use http::HeaderValue;
+    use http::header::{CONTENT_SECURITY_POLICY, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS};
+    let set = &config.security_headers;
+    let permissions = http::HeaderName::from_static("permissions-policy");
+    let nosniff = set.nosniff.then_some(HeaderValue::from_static("nosniff"));
+    let fields = [
+        (X_CONTENT_TYPE_OPTIONS, nosniff),
+        (X_FRAME_OPTIONS, set.frame_options.clone()),
+        (REFERRER_POLICY, set.referrer_policy.clone()),
+        (CONTENT_SECURITY_POLICY, set.content_security_policy.clone()),
+        (permissions, set.permissions_policy.clone()),
+    ];
+    let on = fields.into_iter().filter(|_| set.enabled);
+    SecurityHeadersLayer::new(on.filter_map(|(name, value)| Some((name, value?))))
+}
