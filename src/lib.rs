@@ -1,6 +1,7 @@
 #![forbid(unsafe_code)]
 //! Nessen.
 
+pub mod cli;
 pub mod client_address;
 pub mod config;
 pub mod lifecycle;

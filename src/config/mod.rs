@@ -10,11 +10,16 @@ mod budget;
 mod cgroup;
 mod environment;
 mod error;
+mod example;
 mod file;
+#[cfg(test)]
+mod golden;
 pub mod keys;
 mod load;
 mod machine;
 mod parse;
+mod reference;
+mod schema;
 mod settings;
 mod source;
 mod suggest;
@@ -22,8 +27,11 @@ mod value;
 
 pub use budget::{CONNECTION_COST, IDLE_PROCESS, TRACKED_CLIENT_COST, WorstCase};
 pub use error::{ConfigError, ConfigErrors, Setting};
+pub use example::example;
 pub use load::{EffectiveValue, Loaded, load, reloadable_diff};
 pub use machine::{Machine, raise_open_files};
+pub use reference::reference;
+pub use schema::schema;
 pub use source::{Flag, Origin, Sources};
 pub use value::Value;
 
