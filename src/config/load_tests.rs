@@ -236,6 +236,17 @@ fn a_reload_names_what_waits_for_a_restart() {
 }
 
 #[test]
+fn the_file_is_read_anew_at_every_load() {
+    let sources = sources(Some(("anew", "[log]\nlevel = 'debug'\n")), &[("PORT", "1")], &[]);
+    let old = load(&sources, &machine()).unwrap();
+    std::fs::write(sources.file.as_ref().unwrap(), "[log]\nlevel = 'warn'\n").unwrap();
+    let new = load(&sources.clone(), &machine()).unwrap();
+    std::fs::remove_file(sources.file.unwrap()).unwrap();
+    assert_eq!((old.config.log.level, new.config.log.level), (LogLevel::Debug, LogLevel::Warn));
+    assert_eq!(new.config.server.port, 1);
+}
+
+#[test]
 fn the_defaults_need_no_sources() {
     let config = Config::default();
     assert_eq!(config.server.port, 3000);

@@ -44,6 +44,19 @@ use crate::client_address::TrustedProxies;
 use crate::units::Rate;
 
 /// Everything that can be set, section by section, as in the file.
+///
+/// ```
+/// use nessen::config::Config;
+/// use std::time::Duration;
+///
+/// let mut config = Config::default();
+/// config.server.port = 0;
+/// config.limits.request_timeout = Duration::from_secs(5);
+/// # assert!(config.limits.max_connections >= 16);
+/// ```
+///
+/// What a program sets by hand is its own word and is not checked again; [`load`] and
+/// [`Config::from_env`] check everything.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// `server.*`
