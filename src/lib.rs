@@ -3,6 +3,7 @@
 
 pub mod admin;
 pub mod body;
+pub mod cli;
 pub mod client_address;
 pub mod config;
 pub mod exchange;

@@ -144,3 +144,30 @@ impl fmt::Display for ConfigErrors {
 }
 
 impl std::error::Error for ConfigErrors {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::keys;
+
+    #[test]
+    fn a_secret_never_stands_in_an_error() {
+        let secret = Key { secret: true, ..*keys::find("server.request_id_header").unwrap() };
+        let origin = Origin::Env("TOKEN".to_owned());
+        let setting = Setting::new(&secret, &Raw::Text("hunter2".to_owned()), &origin);
+        let error = ConfigError::Invalid {
+            setting,
+            problem: "not a header field name".to_owned(),
+            allowed: secret.allowed(),
+        };
+        let text = format!("{error} {error:?}");
+        assert!(text.contains("(redacted)") && !text.contains("hunter2"), "{text}");
+    }
+
+    #[test]
+    fn a_value_cannot_write_to_the_terminal_of_who_reads_the_error() {
+        let key = keys::find("log.level").unwrap();
+        let setting = Setting::new(key, &Raw::Text("\x1b[2J\n".to_owned()), &Origin::Default);
+        assert_eq!(setting.to_string(), r#"log.level = "\u{1b}[2J\n" (default)"#);
+    }
+}

@@ -79,7 +79,7 @@ pub fn load(sources: &Sources, machine: &Machine) -> Result<Loaded, ConfigErrors
         value: chosen.shown(),
         origin: chosen.origin.clone(),
         explicit: chosen.explicit(),
-        auto: chosen.value == Value::Auto,
+        auto: chosen.resolved.is_some(),
     });
     Ok(Loaded { values: values.collect(), config, notes, worst_case })
 }
@@ -105,8 +105,10 @@ fn resolve(settings: &mut Settings, machine: &Machine, notes: &mut Vec<String>) 
             machine.affinity
         ));
     }
-    if settings.is_auto("rate_limit.burst") {
-        let requests = settings.number("rate_limit.max_requests").unwrap_or(0);
+    // Without a rate limit there is no burst to decide, and `auto` stays.
+    if settings.is_auto("rate_limit.burst")
+        && let Some(requests) = settings.number("rate_limit.max_requests")
+    {
         settings.resolve("rate_limit.burst", Value::Count(requests));
     }
     if settings.is_auto("log.format") {
@@ -128,8 +130,7 @@ fn contradictions(settings: &Settings, errors: &mut Vec<ConfigError>) {
         _ => false,
     };
     let same_host = match (address("server.host"), address("admin.host")) {
-        // An unspecified address takes the port of every other one.
-        (Some(server), Some(admin)) => server == admin || server.is_unspecified() || admin.is_unspecified(),
+        (Some(server), Some(admin)) => overlap(server, admin),
         _ => false,
     };
     if same_port && same_host {
@@ -139,6 +140,13 @@ fn contradictions(settings: &Settings, errors: &mut Vec<ConfigError>) {
             problem: "both listeners would bind the same port of the same address".to_owned(),
         });
     }
+}
+
+/// Whether two listeners on one port would be in each other's way. An unspecified address takes the
+/// port of every address of its family, and the IPv6 one that of every IPv4 address too.
+fn overlap(a: IpAddr, b: IpAddr) -> bool {
+    let takes = |all: IpAddr, other: IpAddr| all.is_unspecified() && (all.is_ipv6() || other.is_ipv4());
+    a == b || takes(a, b) || takes(b, a)
 }
 
 /// Settings that a switch elsewhere leaves without effect. Deployments set some of them always, so
@@ -248,3 +256,7 @@ impl Config {
         load(&sources, &Machine::detect()).map(|loaded| loaded.config)
     }
 }
+
+#[cfg(test)]
+#[path = "load_tests.rs"]
+mod tests;

@@ -10,11 +10,16 @@ mod budget;
 mod cgroup;
 mod environment;
 mod error;
+mod example;
 mod file;
+#[cfg(test)]
+mod golden;
 pub mod keys;
 mod load;
 mod machine;
 mod parse;
+mod reference;
+mod schema;
 mod settings;
 mod source;
 mod suggest;
@@ -22,8 +27,11 @@ mod value;
 
 pub use budget::{CONNECTION_COST, IDLE_PROCESS, TRACKED_CLIENT_COST, WorstCase};
 pub use error::{ConfigError, ConfigErrors, Setting};
+pub use example::example;
 pub use load::{EffectiveValue, Loaded, load, reloadable_diff};
 pub use machine::{Machine, raise_open_files};
+pub use reference::reference;
+pub use schema::schema;
 pub use source::{Flag, Origin, Sources};
 pub use value::Value;
 
@@ -36,6 +44,19 @@ use crate::client_address::TrustedProxies;
 use crate::units::Rate;
 
 /// Everything that can be set, section by section, as in the file.
+///
+/// ```
+/// use nessen::config::Config;
+/// use std::time::Duration;
+///
+/// let mut config = Config::default();
+/// config.server.port = 0;
+/// config.limits.request_timeout = Duration::from_secs(5);
+/// # assert!(config.limits.max_connections >= 16);
+/// ```
+///
+/// What a program sets by hand is its own word and is not checked again; [`load`] and
+/// [`Config::from_env`] check everything.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// `server.*`

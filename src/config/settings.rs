@@ -90,9 +90,9 @@ impl Settings {
         }
     }
 
-    /// Writes every value into `config`.
+    /// Writes every value into `config`, save an `auto` that nothing depends on.
     pub(super) fn apply(&self, config: &mut Config) {
-        for chosen in &self.0 {
+        for chosen in self.0.iter().filter(|chosen| *chosen.effective() != Value::Auto) {
             let written = (chosen.key.set)(config, chosen.effective());
             debug_assert!(written, "{} does not take its own value", chosen.key.path);
         }

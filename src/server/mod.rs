@@ -4,11 +4,13 @@ mod accept;
 mod builder;
 mod drain;
 mod housekeeping;
+mod limit_rows;
 mod reload;
 mod running;
 mod stack;
 
 pub use builder::{BindError, Builder};
+pub use limit_rows::limit_rows;
 pub use reload::Reload;
 pub use running::BoundServer;
 

@@ -1,0 +1,166 @@
+//! `nessen healthcheck`: one GET over a plain socket, for images without a shell.
+
+use std::io::{Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use http::Uri;
+
+use crate::config::ServerConfig;
+
+/// More than any status line of ours takes.
+const LONGEST_STATUS_LINE: usize = 1_024;
+
+/// What to ask.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Target {
+    address: SocketAddr,
+    path: String,
+}
+
+impl Target {
+    /// The main listener of this host, on the loopback where it listens on all addresses.
+    pub(super) fn of(server: &ServerConfig) -> Self {
+        let host = match server.host {
+            IpAddr::V4(host) if host.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(host) if host.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+            host => host,
+        };
+        Self { address: SocketAddr::new(host, server.port), path: "/health".to_owned() }
+    }
+
+    /// From `http://ADDRESS[:PORT][/PATH]`. Names are not resolved: the system's resolver may not be
+    /// called from a static binary, and a health check of one's own host needs none.
+    pub(super) fn parse(url: &str) -> Result<Self, String> {
+        let unusable =
+            || format!("{url:?}: not http://ADDRESS[:PORT][/PATH] with an IP address or localhost");
+        let uri: Uri = url.parse().map_err(|_| unusable())?;
+        if uri.scheme_str() != Some("http") {
+            return Err(unusable());
+        }
+        let host = uri.host().ok_or_else(unusable)?;
+        let bare = host.trim_start_matches('[').trim_end_matches(']');
+        let host = if host.eq_ignore_ascii_case("localhost") {
+            Ipv4Addr::LOCALHOST.into()
+        } else {
+            bare.parse::<IpAddr>().map_err(|_| unusable())?
+        };
+        let path = uri.path_and_query().map_or("/", |path| path.as_str());
+        let path = if path == "/" { "/health" } else { path };
+        Ok(Self { address: SocketAddr::new(host, uri.port_u16().unwrap_or(80)), path: path.to_owned() })
+    }
+
+    /// Asks, and is content with 200 only. `timeout` bounds all of it together.
+    pub(super) fn check(&self, timeout: Duration) -> Result<(), String> {
+        let status = self.status(timeout).map_err(|error| {
+            // A read time-out has the name of a full buffer in the system's own words.
+            let timed_out =
+                matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut);
+            let problem = if timed_out { "no answer in time".to_owned() } else { error.to_string() };
+            format!("http://{}{}: {problem}", self.address, self.path)
+        })?;
+        if status == "200" {
+            Ok(())
+        } else {
+            Err(format!("http://{}{}: answered {status:?}", self.address, self.path))
+        }
+    }
+
+    fn status(&self, timeout: Duration) -> std::io::Result<String> {
+        let deadline = Instant::now() + timeout.max(Duration::from_millis(1));
+        // Zero would mean "no time-out" to the socket.
+        let left = || deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+        let mut socket = TcpStream::connect_timeout(&self.address, left())?;
+        socket.set_write_timeout(Some(left()))?;
+        // In one write: a formatted write to a socket would send every piece on its own.
+        let request = format!(
+            "GET {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: nessen-healthcheck\r\nConnection: close\r\n\r\n",
+            self.path, self.address
+        );
+        socket.write_all(request.as_bytes())?;
+        let mut head = Vec::new();
+        let mut chunk = [0; 256];
+        while !head.contains(&b'\n') && head.len() < LONGEST_STATUS_LINE {
+            if Instant::now() >= deadline {
+                return Err(std::io::ErrorKind::TimedOut.into());
+            }
+            socket.set_read_timeout(Some(left()))?;
+            match socket.read(&mut chunk)? {
+                0 => break,
+                count => head.extend_from_slice(&chunk[..count]),
+            }
+        }
+        let line = String::from_utf8_lossy(&head);
+        let mut words = line.lines().next().unwrap_or_default().split(' ');
+        let is_http = words.next().is_some_and(|version| version.starts_with("HTTP/1."));
+        let status = words.next().filter(|_| is_http);
+        Ok(status.unwrap_or("what is not HTTP/1").to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+    use crate::config::Config;
+
+    #[test]
+    fn the_port_of_this_host_is_asked_on_the_loopback() {
+        let mut server = Config::default().server;
+        assert_eq!(Target::of(&server).address.to_string(), "127.0.0.1:3000");
+        server.host = "::".parse().unwrap();
+        assert_eq!(Target::of(&server).address.to_string(), "[::1]:3000");
+        server.host = "10.1.1.1".parse().unwrap();
+        assert_eq!(Target::of(&server).address.to_string(), "10.1.1.1:3000");
+    }
+
+    #[test]
+    fn a_url_names_address_port_and_path() {
+        let parsed = |url| Target::parse(url).map(|target| format!("{} {}", target.address, target.path));
+        assert_eq!(parsed("http://localhost:81").unwrap(), "127.0.0.1:81 /health");
+        assert_eq!(parsed("http://[::1]:81/ready?x=1").unwrap(), "[::1]:81 /ready?x=1");
+        assert_eq!(parsed("http://10.0.0.1/").unwrap(), "10.0.0.1:80 /health");
+        for url in ["https://localhost", "localhost:80", "http://app:80", "", "http://"] {
+            assert!(parsed(url).is_err(), "{url}");
+        }
+    }
+
+    /// A server of one answer; what it says decides.
+    fn ask(answer: &'static [u8]) -> Result<(), String> {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let target = Target { address: listener.local_addr().unwrap(), path: "/health".to_owned() };
+        let server = std::thread::spawn(move || {
+            let (mut socket, _) = listener.accept().unwrap();
+            let mut head = [0; 512];
+            let count = socket.read(&mut head).unwrap();
+            assert!(head[..count].starts_with(b"GET /health HTTP/1.1\r\nHost: 127.0.0.1:"));
+            for part in answer.chunks(7) {
+                let _ = socket.write_all(part);
+            }
+            if answer.is_empty() {
+                // Silence: held open until the other end gives up.
+                let _ = socket.read(&mut head);
+            }
+        });
+        let result = target.check(Duration::from_millis(300));
+        server.join().unwrap();
+        result
+    }
+
+    #[test]
+    fn only_200_is_healthy() {
+        assert_eq!(ask(b"HTTP/1.1 200 OK\r\n\r\n"), Ok(()));
+        assert!(ask(b"HTTP/1.1 503 Service Unavailable\r\n\r\n").unwrap_err().contains("503"));
+        assert!(ask(b"SSH-2.0-OpenSSH_9.2\r\n").is_err());
+        assert!(ask(b"").unwrap_err().contains("no answer in time"));
+    }
+
+    #[test]
+    fn nobody_listening_is_unhealthy() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let target = Target { address: listener.local_addr().unwrap(), path: "/".to_owned() };
+        drop(listener);
+        assert!(target.check(Duration::from_secs(1)).is_err());
+    }
+}

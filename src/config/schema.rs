@@ -1,0 +1,96 @@
+//! `docs/config.schema.json`: a JSON schema (draft 2020-12) of the file, for editors.
+
+use serde_json::{Map, Value as Json, json};
+
+use super::keys::{Key, Kind, SECTIONS};
+use super::value::METHODS;
+
+/// The schema, pretty-printed, with a line feed at its end.
+pub fn schema() -> String {
+    let sections: Map<String, Json> = SECTIONS
+        .iter()
+        .map(|(section, about, keys)| {
+            let properties: Map<String, Json> =
+                keys.iter().map(|key| (key.name().to_owned(), property(key))).collect();
+            let section_schema = json!({
+                "type": "object",
+                "description": about,
+                "properties": properties,
+                "additionalProperties": false,
+            });
+            ((*section).to_owned(), section_schema)
+        })
+        .collect();
+    let schema = json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Nessen configuration",
+        "type": "object",
+        "properties": sections,
+        "additionalProperties": false,
+    });
+    format!("{schema:#}\n")
+}
+
+fn property(key: &Key) -> Json {
+    let mut forms = forms(key.kind);
+    if key.off {
+        forms.push(match key.kind {
+            Kind::HeaderValue => json!({ "enum": ["off", "none", "false", false] }),
+            _ => json!({ "enum": ["off", "none", "false", false, 0] }),
+        });
+    }
+    if key.auto.is_some() {
+        forms.push(json!({ "const": "auto" }));
+    }
+    let auto = key.auto.map(|meaning| format!(" auto: {meaning}.")).unwrap_or_default();
+    let mut property = json!({
+        "description": format!("{}{auto} Allowed: {}.", key.help, key.allowed()),
+        "default": default(key),
+    });
+    if let (Some(object), [only]) = (property.as_object_mut(), forms.as_slice()) {
+        object.extend(only.as_object().cloned().unwrap_or_default());
+    } else {
+        property["anyOf"] = Json::Array(forms);
+    }
+    property
+}
+
+/// The ways to write a value of this kind. What a pattern cannot say, as the range of `64KiB`, the
+/// server still checks.
+fn forms(kind: Kind) -> Vec<Json> {
+    let integer = |min: u64, max: u64| json!({ "type": "integer", "minimum": min, "maximum": max });
+    let text = |pattern: &str| json!({ "type": "string", "pattern": pattern });
+    match kind {
+        Kind::Bool => vec![json!({ "type": "boolean" })],
+        Kind::Count { min, max } => vec![integer(min, max)],
+        Kind::Size { min, max } => {
+            vec![integer(min, max), text("^\\s*[0-9]+\\s*([bB]|[kKmMgG][iI]?[bB])?\\s*$")]
+        }
+        Kind::Time { min, max } => {
+            vec![integer(min, max), text("^\\s*([0-9]+|([0-9]+\\s*(h|m|s|ms)\\s*)+)\\s*$")]
+        }
+        Kind::Rate => vec![
+            integer(1, super::keys::FASTEST),
+            text("^\\s*[0-9]+\\s*([bB]|[kKmMgG][iI]?[bB])?(/s)?(\\s*after\\s.+)?$"),
+        ],
+        Kind::Address | Kind::HeaderName | Kind::HeaderValue => vec![json!({ "type": "string" })],
+        Kind::Choice(words) => vec![json!({ "enum": words })],
+        Kind::Methods => vec![
+            json!({ "type": "array", "items": { "enum": METHODS }, "minItems": 1 }),
+            json!({ "type": "string" }),
+        ],
+        Kind::Networks | Kind::Hosts => {
+            vec![json!({ "type": "array", "items": { "type": "string" } }), json!({ "type": "string" })]
+        }
+    }
+}
+
+fn default(key: &Key) -> Json {
+    match key.kind {
+        Kind::Bool => json!(key.default == "true"),
+        Kind::Count { .. } => key.default.parse::<u64>().map_or(json!(key.default), |number| json!(number)),
+        Kind::Methods => json!(key.default.split(' ').collect::<Vec<_>>()),
+        Kind::Networks | Kind::Hosts => json!([]),
+        _ => json!(key.default),
+    }
+}
