@@ -24,8 +24,9 @@ const UNKNOWN_MEMORY: u64 = 512 * MIB;
 const LEAST_COUNT: u64 = 16;
 const MOST_CONNECTIONS: u64 = 10_000;
 const MOST_IN_FLIGHT: u64 = 1_024;
-/// Descriptors that are not for clients: standard streams, listeners, timers, log, upstream checks.
-const SPARE_FILES: u64 = 64;
+/// Descriptors that are not for clients: standard streams, listeners, timers, log, upstream
+/// checks, the reserve for probes, and refused connections that are being told why.
+const SPARE_FILES: u64 = 128;
 
 /// The most memory that clients can make the server hold, part by part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

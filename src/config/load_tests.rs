@@ -199,7 +199,7 @@ fn auto_follows_the_machine() {
     assert_eq!(small.config.log.format, LogFormat::Json);
 
     let few_files = load_on(Machine { open_files: Some(256), ..machine() });
-    assert_eq!(few_files.config.limits.max_connections, 192);
+    assert_eq!(few_files.config.limits.max_connections, 128);
     let none = load_on(Machine { open_files: Some(10), memory_total: Some(1 << 20), ..machine() });
     assert_eq!(none.config.limits.max_connections, 16);
     assert!(load_on(Machine { open_files: None, memory_total: None, ..machine() }).worst_case.fits());

@@ -6,6 +6,7 @@ pub mod framing;
 pub mod headers;
 pub mod host;
 pub mod in_flight;
+pub mod memory;
 pub mod method;
 pub mod rate;
 pub mod request_timeout;

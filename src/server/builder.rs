@@ -20,6 +20,7 @@ use crate::lifecycle::readiness::{Check, Readiness};
 use crate::lifecycle::{self};
 use crate::limits::headers::HeaderLimits;
 use crate::limits::host::AllowedHosts;
+use crate::limits::memory::MemoryAccount;
 use crate::limits::rate::RateLimiter;
 use crate::limits::url_length::MaxUrlLength;
 use crate::net::admission::Admission;
@@ -76,7 +77,7 @@ pub struct Builder {
     router: Option<Router>,
     checks: Vec<Check>,
     limits: Vec<LimitRow>,
-    memory_bound: Option<u64>,
+    worst_case: Option<WorstCase>,
     reload: Option<Reload>,
 }
 
@@ -132,7 +133,7 @@ impl Builder {
     #[must_use]
     pub fn limits(mut self, rows: Vec<LimitRow>, worst_case: &WorstCase) -> Self {
         self.limits = rows;
-        self.memory_bound = Some(worst_case.total());
+        self.worst_case = Some(worst_case.clone());
         self
     }
 
@@ -148,7 +149,10 @@ impl Builder {
         let (pipe, access_log, log) = logs(&config).map_err(BindError::Thread)?;
         let build = BuildInfo::current();
         let metrics = Metrics::new(&[APP_ROUTE], build.clone());
-        metrics.memory_bound(self.memory_bound.unwrap_or(config.limits.memory));
+        let memory = config.limits.memory;
+        let (bound, bodies) =
+            self.worst_case.map_or((memory, memory / 2), |worst| (worst.total(), worst.bodies()));
+        metrics.memory_bound(bound);
         let readiness = Readiness::new(lifecycle.clone(), self.checks);
         let admin = Arc::new(AdminState {
             readiness: readiness.clone(),
@@ -161,6 +165,7 @@ impl Builder {
             access_log,
             lifecycle: lifecycle.clone(),
             admin,
+            memory: MemoryAccount::new(bodies),
             rate_limiter: RateLimiter::new(policy(&config.rate_limit)),
             allowed_hosts: AllowedHosts::new(config.limits.allowed_hosts.clone()),
         };

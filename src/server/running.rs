@@ -77,7 +77,7 @@ impl BoundServer {
         let relay = tokio::spawn(async move {
             loop {
                 let signal = signals.next().await;
-                tracing::info!(signal = signal.name(), "signal");
+                tracing::info!("{} received", signal.name());
                 let event = match signal {
                     Signal::Terminate => Event::Terminate,
                     Signal::Interrupt => Event::Interrupt,

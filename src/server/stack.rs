@@ -15,6 +15,7 @@ use crate::limits::framing::Framing;
 use crate::limits::headers::HeaderLimits;
 use crate::limits::host::AllowedHosts;
 use crate::limits::in_flight::InFlightLayer;
+use crate::limits::memory::MemoryAccount;
 use crate::limits::method::AllowedMethods;
 use crate::limits::rate::{RateLimitLayer, RateLimiter};
 use crate::limits::request_timeout::RequestTimeoutLayer;
@@ -39,6 +40,8 @@ pub struct Shared {
     pub lifecycle: Lifecycle,
     /// The endpoints.
     pub admin: Arc<AdminState>,
+    /// What request bodies may take.
+    pub memory: MemoryAccount,
     /// Changes while running.
     pub rate_limiter: RateLimiter,
     /// Changes while running.
@@ -79,6 +82,7 @@ pub fn main(config: &Config, shared: &Shared, handler: AppHandler) -> impl Stack
             max_size: limits.max_body_size,
             timeout: limits.body_timeout,
             min_rate: limits.min_body_rate,
+            memory: Some(shared.memory.clone()),
         })
         // Closest to the handler, so that they see what it set.
         .layer(security_headers(config))
@@ -101,6 +105,7 @@ pub fn admin(config: &Config, shared: &Shared, not_found: AppHandler) -> impl St
             max_size: 0,
             timeout: config.limits.body_timeout,
             min_rate: config.limits.min_body_rate,
+            memory: None,
         })
         .service(not_found)
 }

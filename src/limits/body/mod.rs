@@ -1,5 +1,5 @@
-//! `limits.max_body_size`, `limits.body_timeout` and `limits.min_body_rate`: how much of a
-//! request body, how long a gap, how slow.
+//! `limits.max_body_size`, `limits.body_timeout`, `limits.min_body_rate` and the bodies' part of
+//! `limits.memory`: how much of a request body, how long a gap, how slow, how much in all.
 //!
 //! They are one layer since they watch the same bytes go by. What the watch finds goes two ways:
 //! to the handler, as an error of the body; and into a [`Verdict`], which overrules whatever the
@@ -16,6 +16,7 @@ use http::{Request, Response};
 use http_body::Body;
 use tower::{Layer, Service};
 
+use super::memory::MemoryAccount;
 use crate::body::BoxError;
 use crate::exchange::Exchange;
 use crate::refusal::{Reason, Refusal};
@@ -25,7 +26,7 @@ pub use verdict::{Verdict, VerdictBody, VerdictFuture};
 pub use watched::WatchedBody;
 
 /// What a request body may cost.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct BodyLimitsLayer {
     /// Bytes.
     pub max_size: u64,
@@ -33,6 +34,8 @@ pub struct BodyLimitsLayer {
     pub timeout: Duration,
     /// Slowest pace; `None` is off.
     pub min_rate: Option<Rate>,
+    /// What all bodies together may take; `None` is off.
+    pub memory: Option<MemoryAccount>,
 }
 
 impl BodyLimitsLayer {
@@ -46,7 +49,7 @@ impl<S> Layer<S> for BodyLimitsLayer {
     type Service = BodyLimits<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        BodyLimits { inner, limits: *self }
+        BodyLimits { inner, limits: self.clone() }
     }
 }
 
@@ -80,9 +83,10 @@ where
         if request.body().size_hint().lower() > self.limits.max_size {
             return VerdictFuture::refused(self.limits.too_large());
         }
-        let verdict = Verdict::default();
+        let verdict = Verdict::new(self.limits.memory.as_ref());
         let exchange = Exchange::of(&request).cloned();
-        let request = request.map(|body| WatchedBody::new(body, self.limits, verdict.clone(), exchange));
+        let request =
+            request.map(|body| WatchedBody::new(body, self.limits.clone(), verdict.clone(), exchange));
         VerdictFuture::watched(self.inner.call(request), verdict)
     }
 }

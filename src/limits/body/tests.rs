@@ -14,6 +14,7 @@ const LIMITS: BodyLimitsLayer = BodyLimitsLayer {
     max_size: 10,
     timeout: Duration::from_secs(10),
     min_rate: Some(Rate { bytes_per_second: 1, grace: Duration::from_secs(5) }),
+    memory: None,
 };
 
 type Chunks = Vec<(u64, &'static str)>;
@@ -91,4 +92,22 @@ async fn an_answer_under_way_is_cut_off() {
     sender.send(Ok(Frame::data(Bytes::from("678901")))).await.unwrap();
     assert!(answer.frame().await.unwrap().is_err());
     assert!(!answer.is_end_stream());
+}
+
+#[tokio::test]
+async fn a_body_is_charged_until_its_answer_is_over() {
+    let memory = MemoryAccount::new(8);
+    let limits = BodyLimitsLayer { memory: Some(memory.clone()), ..LIMITS };
+    let drain = tower::service_fn(|request: Request<WatchedBody<_>>| async move {
+        let _: Result<_, BoxError> = BodyExt::collect(request.into_body()).await;
+        Ok(Response::new(Full::new(Bytes::from_static(b"done"))))
+    });
+    let mut service = limits.layer(drain);
+    let request = || Request::new(Full::new(Bytes::from_static(b"12345")));
+    let first = service.call(request()).await.unwrap();
+    assert_eq!(memory.used(), 5);
+    assert_eq!(service.call(request()).await.unwrap_err().reason, Reason::Overloaded);
+    drop(first);
+    assert_eq!(memory.used(), 0);
+    assert!(service.call(request()).await.is_ok());
 }

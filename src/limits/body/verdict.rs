@@ -11,21 +11,38 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
 use crate::body::BoxError;
+use crate::limits::memory::{Charge, MemoryAccount};
 use crate::refusal::Refusal;
 
-/// Filled at most once, by the body; read by the answer.
-#[derive(Debug, Clone, Default)]
-pub struct Verdict(Arc<OnceLock<Refusal>>);
+/// Filled at most once, by the body; read by the answer. It lives as long as either, and with it
+/// what the body has charged.
+#[derive(Debug, Clone)]
+pub struct Verdict(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    refusal: OnceLock<Refusal>,
+    charge: Option<Charge>,
+}
 
 impl Verdict {
+    pub(super) fn new(memory: Option<&MemoryAccount>) -> Self {
+        Self(Arc::new(Inner { refusal: OnceLock::new(), charge: memory.map(MemoryAccount::open) }))
+    }
+
+    /// Charges bytes of the body.
+    pub(super) fn charge(&self, bytes: u64) -> Result<(), Refusal> {
+        self.0.charge.as_ref().map_or(Ok(()), |charge| charge.add(bytes))
+    }
+
     /// Keeps the first refusal; what comes later is its consequence.
     pub(super) fn set(&self, refusal: Refusal) {
-        let _ = self.0.set(refusal);
+        let _ = self.0.refusal.set(refusal);
     }
 
     /// The refusal, if there is one.
     pub fn get(&self) -> Option<&Refusal> {
-        self.0.get()
+        self.0.refusal.get()
     }
 }
 

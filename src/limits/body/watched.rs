@@ -86,7 +86,7 @@ impl Watch {
         if let Some(pace) = &mut self.pace {
             pace.moved(bytes);
         }
-        Ok(())
+        self.verdict.charge(bytes).map_err(|refusal| self.refuse(refusal))
     }
 
     fn body_ends(&self) {
