@@ -3,6 +3,7 @@
 
 pub mod admin;
 pub mod body;
+pub mod check;
 pub mod cli;
 pub mod client_address;
 pub mod config;
@@ -20,3 +21,6 @@ pub mod refusal;
 pub mod server;
 pub mod telemetry;
 pub mod units;
+
+#[cfg(test)]
+mod house_tests;

@@ -13,9 +13,9 @@ use tower::{Layer, Service};
 use tower_http::body::UnsyncBoxBody;
 use tower_http::catch_panic::CatchPanic;
 
+use super::catch_panic::{self, OnPanic};
 use crate::body::BoxError;
 use crate::exchange::Exchange;
-use crate::middleware::catch_panic::{self, OnPanic};
 use crate::refusal::Refusal;
 
 type Inner = CatchPanic<Router, OnPanic>;

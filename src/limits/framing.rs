@@ -11,7 +11,7 @@ use std::net::Ipv6Addr;
 use http::uri::Authority;
 use http::{Method, Request, Version, header};
 
-use super::check::Check;
+use crate::check::Check;
 use crate::exchange::Exchange;
 use crate::refusal::{Reason, Refusal};
 

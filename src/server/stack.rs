@@ -6,11 +6,11 @@ use tower::ServiceBuilder;
 
 use crate::admin::AdminState;
 use crate::admin::layer::EndpointsLayer;
+use crate::check::CheckLayer;
 use crate::config::Config;
 use crate::handler::router::AppHandler;
 use crate::lifecycle::Lifecycle;
 use crate::limits::body::BodyLimitsLayer;
-use crate::limits::check::CheckLayer;
 use crate::limits::framing::Framing;
 use crate::limits::headers::HeaderLimits;
 use crate::limits::host::AllowedHosts;

@@ -138,13 +138,13 @@ fn refusal(error: &hyper::Error, seen: &Seen, context: &Context) -> Option<Refus
     }
     // The parser names its reason only in its own answer's status and its error's text.
     let status = seen.withheld.get(9..12).unwrap_or(b"400");
-    let limits = &context.limits;
+    let head = &context.limits.head;
     if status == b"414" || (status == b"431" && !seen.line_ended) {
-        return Some(limits.url.refusal());
+        return Some(head.url_too_long.clone());
     }
     if status == b"431" {
-        let many = seen.head_bytes <= limits.headers.size;
-        return Some(if many { limits.headers.too_many() } else { limits.headers.too_large() });
+        let many = seen.head_bytes <= head.fields_size;
+        return Some(if many { head.too_many_fields.clone() } else { head.fields_too_large.clone() });
     }
     let text = error.to_string();
     if text.contains("content-length") || text.contains("transfer-encoding") {

@@ -1,4 +1,4 @@
-//! The shape that every stateless limit has: look at the head, pass it on or refuse it.
+//! The shape of every refusal that needs nothing but the head: look at it, pass it on or refuse it.
 
 use std::future::Future;
 use std::pin::Pin;
