@@ -7,6 +7,7 @@ use std::env;
 use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+#[expect(clippy::disallowed_methods, reason = "a build script is told everything by its environment")]
 fn main() {
     println!("cargo:rerun-if-env-changed=NESSEN_REVISION");
     println!("cargo:rerun-if-env-changed=SOURCE_DATE_EPOCH");

@@ -63,6 +63,7 @@ pin_project! {
     /// The answer from further in, or the refusal.
     #[project = CheckedProjection]
     #[derive(Debug)]
+    #[allow(missing_docs, reason = "the macro takes no documentation of a variant's fields")]
     pub enum CheckedFuture<F> {
         /// The request was passed on.
         Passed { #[pin] inner: F },

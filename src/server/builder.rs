@@ -133,7 +133,7 @@ impl Builder {
     #[must_use]
     pub fn limits(mut self, rows: Vec<LimitRow>, worst_case: &WorstCase) -> Self {
         self.limits = rows;
-        self.worst_case = Some(worst_case.clone());
+        self.worst_case = Some(*worst_case);
         self
     }
 

@@ -21,7 +21,7 @@ use crate::refusal::{Reason, Refusal};
 
 /// How it ended.
 #[derive(Debug)]
-pub enum End<T> {
+pub(crate) enum End<T> {
     /// Idle, with nothing read ahead: the transport can wait alone.
     Idle(T),
     /// Half a head was read ahead with the last request; its clock runs from when it came.
@@ -70,7 +70,7 @@ fn deadline(state: &ConnState, context: &Context, sends: &mut SendWatch) -> Opti
 }
 
 /// Serves requests until nothing is left to do, or a clock runs out.
-pub async fn drive<T: Transport, S: Stack>(
+pub(crate) async fn drive<T: Transport, S: Stack>(
     transport: T,
     prefix: Bytes,
     state: &Arc<ConnState>,
@@ -125,7 +125,7 @@ pub async fn drive<T: Transport, S: Stack>(
 }
 
 /// The refusal of a head that took too long.
-pub fn headers_timeout(context: &Context) -> Refusal {
+pub(crate) fn headers_timeout(context: &Context) -> Refusal {
     let timeout = context.limits.headers_timeout.as_millis();
     Refusal::new(Reason::HeadersTimeout, format!("the request head was not whole within {timeout} ms"))
         .limit("limits.headers_timeout")
