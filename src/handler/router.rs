@@ -8,7 +8,6 @@ use axum::Router;
 use axum::body::Body;
 use bytes::Bytes;
 use http::{Request, Response};
-use pin_project_lite::pin_project;
 use tower::{Layer, Service};
 use tower_http::body::UnsyncBoxBody;
 use tower_http::catch_panic::CatchPanic;
@@ -60,23 +59,19 @@ where
         }
         // Most requests have no body, and an empty one needs no box.
         let request = request.map(|body| if body.is_end_stream() { Body::empty() } else { Body::new(body) });
-        AppFuture { inner: self.router.call(request) }
+        AppFuture(Box::pin(self.router.call(request)))
     }
 }
 
-pin_project! {
-    /// The application's answer.
-    pub struct AppFuture {
-        #[pin]
-        inner: InnerFuture,
-    }
-}
+/// The application's answer. The one box on the way: every layer further out moves this future
+/// along, and would move all that the application waits for with it.
+pub struct AppFuture(Pin<Box<InnerFuture>>);
 
 impl Future for AppFuture {
     type Output = Result<Response<UnsyncBoxBody<Bytes, BoxError>>, Refusal>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match ready!(self.project().inner.poll(cx)) {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match ready!(self.0.as_mut().poll(cx)) {
             Ok(response) => Poll::Ready(Ok(response)),
             Err(never) => match never {},
         }

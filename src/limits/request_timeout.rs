@@ -57,8 +57,7 @@ pin_project! {
         #[pin]
         inner: F,
         timeout: Duration,
-        #[pin]
-        clock: Option<Sleep>,
+        clock: Option<Pin<Box<Sleep>>>,
     }
 }
 
@@ -69,20 +68,18 @@ where
     type Output = Result<T, Refusal>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut this = self.project();
+        let this = self.project();
         if let Poll::Ready(answer) = this.inner.poll(cx) {
             return Poll::Ready(answer);
         }
-        if this.clock.is_none() {
-            this.clock.set(Some(sleep(*this.timeout)));
-        }
-        match this.clock.as_pin_mut().map(|clock| clock.poll(cx)) {
-            Some(Poll::Ready(())) => Poll::Ready(Err(Refusal::new(
+        let clock = this.clock.get_or_insert_with(|| Box::pin(sleep(*this.timeout)));
+        match clock.as_mut().poll(cx) {
+            Poll::Ready(()) => Poll::Ready(Err(Refusal::new(
                 Reason::RequestTimeout,
                 format!("no answer within {} ms", this.timeout.as_millis()),
             )
             .limit("limits.request_timeout"))),
-            _ => Poll::Pending,
+            Poll::Pending => Poll::Pending,
         }
     }
 }

@@ -74,6 +74,8 @@ where
         let this = self.project();
         let mut answer = ready!(this.inner.poll(cx));
         if let Ok(response) = &mut answer {
+            // Room for these and for what is added further out, at once.
+            response.headers_mut().reserve(this.fields.len() + 4);
             for (name, value) in this.fields.iter() {
                 if let Entry::Vacant(place) = response.headers_mut().entry(name) {
                     place.insert(value.clone());

@@ -157,7 +157,7 @@ impl Running {
             || number >= limits.max_requests
             || self.context.lifecycle.phase() >= Phase::Draining
             || self.state.probe_only
-            || self.state.age() >= self.state.max_age
+            || self.state.is_old_at(self.exchange.started)
     }
 }
 
@@ -210,7 +210,7 @@ fn number_or_life(running: &Running, number: u64) -> bool {
     let limits = &running.context.limits;
     number >= limits.max_requests
         || running.state.probe_only
-        || running.state.age() >= running.state.max_age
+        || running.state.is_old_at(running.exchange.started)
         // A connection from before the drain is told in its turn, by the spread over the delay.
         || (running.state.accepted_in_drain && running.context.lifecycle.phase() >= Phase::Draining)
 }

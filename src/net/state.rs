@@ -122,6 +122,11 @@ impl ConnState {
         self.epoch.elapsed()
     }
 
+    /// Whether it had reached the age to close at `moment`.
+    pub fn is_old_at(&self, moment: Instant) -> bool {
+        moment.saturating_duration_since(self.epoch) >= self.max_age
+    }
+
     // ----- orders
 
     /// Gives an order and wakes whoever drives the connection.

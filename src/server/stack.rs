@@ -53,7 +53,7 @@ pub(crate) fn main(config: &Config, shared: &Shared, handler: AppHandler) -> imp
     let limits = &config.limits;
     ServiceBuilder::new()
         // Every answer names its request, refused or not, and so does every line about it.
-        .layer(RequestIdLayer(config.server.request_id_header.clone()))
+        .layer(RequestIdLayer(immortal_name(&config.server.request_id_header)))
         // Everything below is logged and counted, whatever becomes of it.
         .layer(ObserveLayer::new(shared.metrics.clone(), shared.access_log.clone()))
         // Everything below refuses by its error; here it becomes an answer, in one place.
@@ -63,15 +63,17 @@ pub(crate) fn main(config: &Config, shared: &Shared, handler: AppHandler) -> imp
         .layer(CheckLayer(Framing))
         // Probes are answered when everything else is refused.
         .layer(EndpointsLayer { state: shared.admin.clone(), probes_only: config.admin.port.is_some() })
-        // A server that is about to exit takes on nothing new.
-        .layer(CheckLayer(DrainGate(shared.lifecycle.clone())))
-        // Nor does a connection that was let in for probes alone.
-        .layer(CheckLayer(ReserveGate { max_connections: limits.max_connections }))
-        // Refusals that need nothing but the head, cheapest first.
-        .layer(CheckLayer(AllowedMethods::new(&limits.allowed_methods)))
-        .layer(CheckLayer(shared.allowed_hosts.clone()))
-        .layer(CheckLayer(MaxUrlLength(limits.max_url_length)))
-        .layer(CheckLayer(HeaderLimits { count: limits.max_header_count, size: limits.max_header_size }))
+        // Refusals that need nothing but the head, cheapest first, in one layer.
+        .layer(CheckLayer((
+            // A server that is about to exit takes on nothing new.
+            DrainGate(shared.lifecycle.clone()),
+            // Nor does a connection that was let in for probes alone.
+            ReserveGate { max_connections: limits.max_connections },
+            AllowedMethods::new(&limits.allowed_methods),
+            shared.allowed_hosts.clone(),
+            MaxUrlLength(limits.max_url_length),
+            HeaderLimits { count: limits.max_header_count, size: limits.max_header_size },
+        )))
         // A client's own allowance comes before what all clients share.
         .layer(RateLimitLayer(shared.rate_limiter.clone()))
         // Held to the end of the response body.
@@ -94,7 +96,7 @@ pub(crate) fn main(config: &Config, shared: &Shared, handler: AppHandler) -> imp
 /// operators, but its port may be found by others.
 pub(crate) fn admin(config: &Config, shared: &Shared, not_found: AppHandler) -> impl Stack {
     ServiceBuilder::new()
-        .layer(RequestIdLayer(config.server.request_id_header.clone()))
+        .layer(RequestIdLayer(immortal_name(&config.server.request_id_header)))
         .layer(ObserveLayer::new(shared.metrics.clone(), shared.access_log.clone()))
         .layer(AnswerLayer(shared.metrics.clone()))
         .layer(CheckLayer(Framing))
@@ -124,5 +126,18 @@ fn security_headers(config: &Config) -> SecurityHeadersLayer {
         (permissions, set.permissions_policy.clone()),
     ];
     let on = fields.into_iter().filter(|_| set.enabled);
-    SecurityHeadersLayer::new(on.filter_map(|(name, value)| Some((name, value?))))
+    SecurityHeadersLayer::new(on.filter_map(|(name, value)| Some((name, immortal(&value?)))))
+}
+
+/// The same value, cloned into every answer without counting references. It is given up to the
+/// end of the process, once for each server that is built.
+fn immortal(value: &http::HeaderValue) -> http::HeaderValue {
+    value
+        .to_str()
+        .map_or_else(|_| value.clone(), |text| http::HeaderValue::from_static(Box::leak(text.into())))
+}
+
+/// Likewise for a field's name.
+fn immortal_name(name: &http::HeaderName) -> http::HeaderName {
+    http::HeaderName::from_static(Box::leak(name.as_str().into()))
 }

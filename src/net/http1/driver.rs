@@ -95,11 +95,12 @@ pub(crate) async fn drive<T: Transport, S: Stack>(
         }
         loop {
             let Some((at, due)) = deadline(state, context, &mut sends) else { return Poll::Pending };
-            if at.checked_duration_since(Instant::now()).is_none_or(|left| left.is_zero()) {
-                return Poll::Ready(Event::Due(due));
-            }
+            // Mostly the timer is armed for earlier already, and the clock is not even read.
             if clock.as_mut().wait_until(at, cx).is_pending() {
                 return Poll::Pending;
+            }
+            if at <= Instant::now() {
+                return Poll::Ready(Event::Due(due));
             }
         }
     })
