@@ -217,6 +217,13 @@ fn no_file_is_too_long() {
     println!("{} files, median {} lines", lengths.len(), lengths[lengths.len() / 2]);
 }
 
+/// `cargo run` hands what the build script tells on to the server, which takes every unknown
+/// `NESSEN_*` for a mistake.
+#[test]
+fn the_build_script_sets_no_variable_that_looks_like_a_setting() {
+    assert!(!include_str!("../build.rs").contains("rustc-env=NESSEN_"));
+}
+
 /// A test of the test: a rule that finds nothing would pass for ever.
 #[test]
 fn a_broken_wall_is_found() {
