@@ -67,6 +67,12 @@ where
 /// along, and would move all that the application waits for with it.
 pub struct AppFuture(Pin<Box<InnerFuture>>);
 
+impl std::fmt::Debug for AppFuture {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AppFuture").finish_non_exhaustive()
+    }
+}
+
 impl Future for AppFuture {
     type Output = Result<Response<UnsyncBoxBody<Bytes, BoxError>>, Refusal>;
 

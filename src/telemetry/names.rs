@@ -74,7 +74,7 @@ pub const METRICS: &[Definition] = &[
         kind: Kind::Histogram,
         unit: "seconds",
         labels: REQUEST,
-        help: "Time from the end of the request head to the end of the answer.",
+        help: "Time from the first byte of the request head to the end of the answer.",
     },
     counter("http_request_body_bytes_total", "bytes", &[], "Bytes of request bodies read."),
     counter("http_response_body_bytes_total", "bytes", &[], "Bytes of response bodies sent."),
