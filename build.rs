@@ -2,11 +2,15 @@
 //!
 //! `NESSEN_REVISION` stands for the git revision where there is no repository (a container build),
 //! and `SOURCE_DATE_EPOCH` for the clock where builds are to be reproducible.
+//!
+//! What is told here is also in the environment of `cargo run`, so none of it is named `NESSEN_*`:
+//! the server would take it for a misspelt setting.
 
 use std::env;
 use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+#[expect(clippy::disallowed_methods, reason = "a build script is told everything by its environment")]
 fn main() {
     println!("cargo:rerun-if-env-changed=NESSEN_REVISION");
     println!("cargo:rerun-if-env-changed=SOURCE_DATE_EPOCH");
@@ -21,15 +25,15 @@ fn main() {
 
     let revision = env::var("NESSEN_REVISION").ok().filter(|revision| is_plain(revision));
     let revision = revision.or_else(|| git(&["rev-parse", "HEAD"]));
-    println!("cargo:rustc-env=NESSEN_BUILD_REVISION={}", revision.as_deref().unwrap_or("unknown"));
+    println!("cargo:rustc-env=BUILT_REVISION={}", revision.as_deref().unwrap_or("unknown"));
 
     let second = env::var("SOURCE_DATE_EPOCH").ok().and_then(|second| second.trim().parse().ok());
     let now = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    println!("cargo:rustc-env=NESSEN_BUILD_SECOND={}", second.unwrap_or_else(now));
+    println!("cargo:rustc-env=BUILT_SECOND={}", second.unwrap_or_else(now));
 
     let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let version = run(Command::new(rustc).arg("--version"));
-    println!("cargo:rustc-env=NESSEN_BUILD_RUSTC={}", version.as_deref().unwrap_or("unknown"));
+    println!("cargo:rustc-env=BUILT_RUSTC={}", version.as_deref().unwrap_or("unknown"));
 }
 
 /// Asks git about the repository of this very package: a package unpacked inside somebody else's

@@ -16,6 +16,7 @@ pin_project! {
     /// A layer that may answer by itself returns this, so that no body needs a box on its account.
     #[project = EitherProjection]
     #[derive(Debug)]
+    #[allow(missing_docs, reason = "the macro takes no documentation of a variant's fields")]
     pub enum EitherBody<B> {
         /// Made here; `None` once it has been read.
         Own { bytes: Option<Bytes> },

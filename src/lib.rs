@@ -1,8 +1,81 @@
-#![forbid(unsafe_code)]
-//! Nessen.
+//! A hardened HTTP runtime: it stands between the network and an application, bounds what any
+//! client can make it spend, tells orchestrators the truth about its state, and drains without
+//! losing a request.
+//!
+//! The binary `nessen` and a program that embeds this library run the same server; the program
+//! brings its own routes:
+//!
+//! ```
+//! use axum::{Router, routing::get};
+//! use nessen::{Config, Outcome, Server};
+//!
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let mut config = Config::default(); // or Config::from_env()?, as the binary does
+//! config.server.port = 0; // any free one
+//! # config.shutdown.drain_delay = std::time::Duration::ZERO;
+//!
+//! let server = Server::builder()
+//!     .config(config)
+//!     .router(Router::new().route("/hello", get(|| async { "hello" })))
+//!     .check("database", || async { Ok::<(), std::io::Error>(()) })
+//!     .bind()
+//!     .await?;
+//! println!("http://{}", server.local_addr());
+//!
+//! // `run()` serves until SIGTERM or SIGINT; here, until a future resolves.
+//! let outcome = server.run_until(async {}).await;
+//! assert_eq!(outcome, Outcome::Drained);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Two programs to begin with are in `examples/`: `hello` and `slow_dependency`.
+//!
+//! # The way of a request
+//!
+//! ```text
+//! listener ─ admission ─ first byte ─ protocol ─ parser          net/
+//!                                                   │
+//!   request id ─ report ─ refusals to answers ─ framing           server/stack.rs lists
+//!   ─ probes and admin endpoints (answered here)                  these layers, each
+//!   ─ drain gate ─ reserve gate ─ method ─ host ─ URL ─ headers   with its reason
+//!   ─ rate limit ─ in-flight permit ─ request time-out
+//!   ─ request body: size, gap, rate, memory
+//!   ─ security headers ─ response size ─ handler
+//! ```
+//!
+//! What needs no state refuses first. Every layer refuses by its error, a [`refusal::Refusal`];
+//! one place turns it into an answer, counts it and names it in the log. A permit is held until
+//! the last byte of the response body has been handed over. The clocks of a connection run in
+//! [`net`]: between requests, within a head, and while a client is slow to read.
+//!
+//! # The life of the process
+//!
+//! [`server::Builder::bind`] builds everything and binds the sockets; [`server::BoundServer::run`]
+//! accepts. The phase ([`lifecycle::Phase`]) has one writer and is read by everybody: STARTING
+//! until the listener accepts, RUNNING, DRAINING from the first signal on, STOPPING when nothing
+//! is left or the deadline has passed. After SIGTERM the server is not ready but goes on serving
+//! for `shutdown.drain_delay`, so that load balancers can notice; then it closes its listener,
+//! refuses new requests, and lets those in flight finish within `shutdown.drain_timeout`.
+//! [`Outcome`] says whether all of them did.
+//!
+//! # The floors of the house
+//!
+//! Imports only go down, and the rooms of floor 2 do not know each other; `house_tests` holds that.
+//!
+//! | floor | rooms |
+//! |---|---|
+//! | 5 | [`cli`], and `main.rs`, which calls it |
+//! | 4 | [`server`]: builds everything and runs it |
+//! | 3 | [`config`]: one table of keys, four places to set them, one valid [`Config`] |
+//! | 2 | [`net`], [`limits`], [`middleware`], [`admin`], [`handler`] |
+//! | 1 | [`lifecycle`], [`telemetry`] |
+//! | 0 | [`body`], [`check`], [`client_address`], [`exchange`], [`pace`], [`protocol`], [`random`], [`redact`], [`refusal`], [`units`] |
 
 pub mod admin;
 pub mod body;
+pub mod check;
 pub mod cli;
 pub mod client_address;
 pub mod config;
@@ -20,3 +93,9 @@ pub mod refusal;
 pub mod server;
 pub mod telemetry;
 pub mod units;
+
+pub use config::Config;
+pub use server::{Outcome, Server};
+
+#[cfg(test)]
+mod house_tests;

@@ -177,11 +177,10 @@ impl Refusal {
             "code": self.reason.code(),
             "detail": self.detail,
         });
-        if let Some(limit) = self.limit {
-            problem["limit"] = limit.into();
-        }
-        if !request_id.is_empty() {
-            problem["request_id"] = request_id.into();
+        if let Some(problem) = problem.as_object_mut() {
+            let limit = self.limit.map(|limit| ("limit", limit));
+            let id = Some(("request_id", request_id)).filter(|_| !request_id.is_empty());
+            problem.extend(limit.into_iter().chain(id).map(|(name, value)| (name.to_owned(), value.into())));
         }
         Bytes::from(problem.to_string())
     }

@@ -112,9 +112,11 @@ pub fn parse_duration(text: &str) -> Result<Duration, UnitError> {
         let end = after.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(after.len());
         let (unit, after) = after.split_at(end);
         let place = units.iter().position(|(name, _)| *name == unit).ok_or(UnitError::Duration)?;
-        let millis = units[place].1.checked_mul(count).ok_or(UnitError::TooLarge)?;
+        let (_, later) = units.split_at(place);
+        let [(_, unit_millis), smaller @ ..] = later else { return Err(UnitError::Duration) };
+        let millis = unit_millis.checked_mul(count).ok_or(UnitError::TooLarge)?;
         total = total.checked_add(millis).ok_or(UnitError::TooLarge)?;
-        units = &units[place + 1..];
+        units = smaller;
         rest = after.trim_start();
     }
     Ok(Duration::from_millis(total))

@@ -71,6 +71,7 @@ pin_project! {
     /// The endpoint's answer, or that from further in.
     #[project = EndpointsProjection]
     #[derive(Debug)]
+    #[allow(missing_docs, reason = "the macro takes no documentation of a variant's fields")]
     pub enum EndpointsFuture<F> {
         /// Not one of them.
         Passed { #[pin] inner: F },

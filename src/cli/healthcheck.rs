@@ -87,7 +87,7 @@ impl Target {
             socket.set_read_timeout(Some(left()))?;
             match socket.read(&mut chunk)? {
                 0 => break,
-                count => head.extend_from_slice(&chunk[..count]),
+                count => head.extend_from_slice(chunk.get(..count).unwrap_or_default()),
             }
         }
         let line = String::from_utf8_lossy(&head);

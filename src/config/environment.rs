@@ -88,7 +88,7 @@ fn is_service_link(name: &str, value: &OsStr) -> bool {
         return true;
     }
     rest.rmatch_indices("_PORT_").any(|(at, mark)| {
-        let mut parts = rest[at + mark.len()..].split('_');
+        let mut parts = rest.get(at + mark.len()..).unwrap_or_default().split('_');
         let number = parts.next().is_some_and(|part| part.parse::<u16>().is_ok());
         let protocol = parts.next().is_some_and(|part| ["TCP", "UDP", "SCTP"].contains(&part));
         let last = parts.next().is_none_or(|part| ["PROTO", "PORT", "ADDR"].contains(&part));

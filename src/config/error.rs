@@ -132,7 +132,7 @@ impl fmt::Display for ConfigError {
 impl std::error::Error for ConfigError {}
 
 /// Everything that is wrong, in the order of the sources and of the table of keys.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct ConfigErrors(pub Vec<ConfigError>);
 
 impl fmt::Display for ConfigErrors {
@@ -140,6 +140,14 @@ impl fmt::Display for ConfigErrors {
         let plural = if self.0.len() == 1 { "" } else { "s" };
         write!(f, "{} error{plural} in the configuration", self.0.len())?;
         self.0.iter().try_for_each(|error| write!(f, "\n  {error}"))
+    }
+}
+
+/// As displayed: a `main` that returns a `Result` shows its error by `Debug`, and this one is for
+/// the person who has to correct it.
+impl fmt::Debug for ConfigErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

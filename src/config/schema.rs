@@ -47,10 +47,11 @@ fn property(key: &Key) -> Json {
         "description": format!("{}{auto} Allowed: {}.", key.help, key.allowed()),
         "default": default(key),
     });
-    if let (Some(object), [only]) = (property.as_object_mut(), forms.as_slice()) {
-        object.extend(only.as_object().cloned().unwrap_or_default());
-    } else {
-        property["anyOf"] = Json::Array(forms);
+    if let Some(object) = property.as_object_mut() {
+        match forms.as_slice() {
+            [only] => object.extend(only.as_object().cloned().unwrap_or_default()),
+            _ => object.extend([("anyOf".to_owned(), Json::Array(forms))]),
+        }
     }
     property
 }

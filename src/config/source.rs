@@ -91,6 +91,7 @@ impl fmt::Debug for Sources {
 
 impl Sources {
     /// The environment of this process, with the file and flags of its command line.
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
     pub fn from_process(file: Option<PathBuf>, flags: Vec<Flag>) -> Self {
         Self { file, flags, env: std::env::vars_os().collect() }
     }

@@ -12,6 +12,7 @@ pub(super) fn nearest(name: &str, candidates: impl IntoIterator<Item = String>) 
 }
 
 /// Edits from `a` to `b`: insert, delete, replace, or swap neighbours.
+#[expect(clippy::indexing_slicing, reason = "every index is under the lengths that the rows are made of")]
 fn distance(a: &str, b: &str) -> usize {
     let a: Vec<char> = a.chars().collect();
     let b: Vec<char> = b.chars().collect();

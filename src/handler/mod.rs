@@ -5,6 +5,7 @@ use http::Response;
 
 use crate::refusal::Refusal;
 
+mod catch_panic;
 pub mod router;
 pub mod welcome;
 

@@ -12,9 +12,9 @@ use tower::{Layer, Service};
 use tower_http::body::UnsyncBoxBody;
 use tower_http::catch_panic::CatchPanic;
 
+use super::catch_panic::{self, OnPanic};
 use crate::body::BoxError;
 use crate::exchange::Exchange;
-use crate::middleware::catch_panic::{self, OnPanic};
 use crate::refusal::Refusal;
 
 type Inner = CatchPanic<Router, OnPanic>;
@@ -66,6 +66,12 @@ where
 /// The application's answer. The one box on the way: every layer further out moves this future
 /// along, and would move all that the application waits for with it.
 pub struct AppFuture(Pin<Box<InnerFuture>>);
+
+impl std::fmt::Debug for AppFuture {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AppFuture").finish_non_exhaustive()
+    }
+}
 
 impl Future for AppFuture {
     type Output = Result<Response<UnsyncBoxBody<Bytes, BoxError>>, Refusal>;

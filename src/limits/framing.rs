@@ -11,7 +11,7 @@ use std::net::Ipv6Addr;
 use http::uri::Authority;
 use http::{Method, Request, Version, header};
 
-use super::check::Check;
+use crate::check::Check;
 use crate::exchange::Exchange;
 use crate::refusal::{Reason, Refusal};
 
@@ -85,7 +85,7 @@ fn is_host(text: &[u8]) -> bool {
         let Some(end) = text.iter().position(|byte| *byte == b']') else { return false };
         let (bracketed, rest) = text.split_at(end + 1);
         let address = bracketed.get(1..end).and_then(|address| std::str::from_utf8(address).ok());
-        if !address.is_some_and(|address| address.parse::<Ipv6Addr>().is_ok()) {
+        if address.is_none_or(|address| address.parse::<Ipv6Addr>().is_err()) {
             return false;
         }
         (bracketed, rest)

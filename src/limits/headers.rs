@@ -3,7 +3,7 @@
 
 use http::Request;
 
-use super::check::Check;
+use crate::check::Check;
 use crate::refusal::{Reason, Refusal};
 
 /// Bounds the fields of a head, in number and in bytes.

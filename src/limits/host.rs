@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use http::{Request, header};
 
-use super::check::Check;
+use crate::check::Check;
 use crate::refusal::{Reason, Refusal};
 
 /// The hosts served. Clones share one list, which [`AllowedHosts::replace`] changes while running.

@@ -94,6 +94,7 @@ pin_project! {
     /// The answer from further in, which takes the permit along; or the refusal.
     #[project = InFlightProjection]
     #[derive(Debug)]
+    #[allow(missing_docs, reason = "the macro takes no documentation of a variant's fields")]
     pub enum InFlightFuture<F> {
         /// Counted.
         Serving { #[pin] inner: F, permit: Option<Permit> },

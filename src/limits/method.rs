@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use http::{HeaderValue, Method, Request, header};
 
-use super::check::Check;
+use crate::check::Check;
 use crate::refusal::{Reason, Refusal};
 
 /// Lets these methods pass.

@@ -1,7 +1,6 @@
 //! The limits: one file each, every one a layer that also works alone.
 
 pub mod body;
-pub mod check;
 pub mod framing;
 pub mod headers;
 pub mod host;

@@ -91,7 +91,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_answer_in_time_passes_and_a_late_one_is_refused() {
         let service = tower::service_fn(|request: Request<u64>| async move {
-            tokio::time::sleep(Duration::from_millis(*request.body())).await;
+            sleep(Duration::from_millis(*request.body())).await;
             Ok(Response::new(()))
         });
         let mut service = RequestTimeoutLayer(Duration::from_millis(100)).layer(service);

@@ -2,7 +2,7 @@
 
 use http::{Request, Version};
 
-use super::check::Check;
+use crate::check::Check;
 use crate::refusal::{Reason, Refusal};
 
 /// The key that sets it.

@@ -3,9 +3,9 @@
 
 use http::Request;
 
+use crate::check::Check;
 use crate::exchange::Exchange;
 use crate::lifecycle::Lifecycle;
-use crate::limits::check::Check;
 use crate::refusal::{Reason, Refusal};
 
 /// After the drain delay nothing new is served, except the first request of a connection that the

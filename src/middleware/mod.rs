@@ -1,7 +1,6 @@
 //! What every request goes through that is no limit.
 
 pub mod answer;
-pub mod catch_panic;
 pub mod gate;
 pub mod observe;
 pub mod request_id;

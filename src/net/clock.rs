@@ -20,7 +20,7 @@ pin_project! {
 
 impl Clock {
     /// Ready at `at` or earlier; the caller then looks again at what is due.
-    pub fn wait_until(self: Pin<&mut Self>, at: Instant, cx: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn wait_until(self: Pin<&mut Self>, at: Instant, cx: &mut Context<'_>) -> Poll<()> {
         // The timer counts whole milliseconds, and must not fire a hair before its deadline.
         let at = at + Duration::from_millis(1);
         let mut this = self.project();

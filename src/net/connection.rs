@@ -36,8 +36,8 @@ pub fn http1_builder(limits: &ConnectionLimits) -> hyper1::Builder {
     builder.header_read_timeout(None);
     builder.max_buf_size(limits.max_head());
     // The default is on the stack; anything else moves every head to the heap.
-    if limits.headers.count > 100 {
-        builder.max_headers(limits.headers.count);
+    if limits.head.fields_count > 100 {
+        builder.max_headers(limits.head.fields_count);
     }
     builder
 }

@@ -7,10 +7,8 @@ use std::time::Duration;
 use super::send_watch::SendLimits;
 use crate::client_address::TrustedProxies;
 use crate::lifecycle::Lifecycle;
-use crate::limits::headers::HeaderLimits;
-use crate::limits::url_length::MaxUrlLength;
 use crate::protocol::Protocol;
-use crate::refusal::Reason;
+use crate::refusal::{Reason, Refusal};
 use crate::telemetry::{AccessLog, Metrics};
 
 /// What a connection may cost in time and bytes, before and between requests.
@@ -26,12 +24,28 @@ pub struct ConnectionLimits {
     pub max_requests: u64,
     /// Age at which a connection is asked to close; each gets its own, up to 10 % off.
     pub max_age: Duration,
-    /// Fields of a head.
-    pub headers: HeaderLimits,
-    /// Request target.
-    pub url: MaxUrlLength,
+    /// A request head.
+    pub head: HeadLimits,
     /// HTTP/2; `None` is off.
     pub http2: Option<Http2Limits>,
+}
+
+/// What a request head may cost. The layers enforce it exactly; the parser is told of it as an
+/// outer wall, and where that wall is hit first, the refusals here are the layers' own words.
+#[derive(Debug, Clone)]
+pub struct HeadLimits {
+    /// Bytes of the request target.
+    pub url_length: usize,
+    /// Bytes of all fields together.
+    pub fields_size: usize,
+    /// Fields.
+    pub fields_count: usize,
+    /// For a target whose end the parser never saw.
+    pub url_too_long: Refusal,
+    /// For fields whose end it never saw.
+    pub fields_too_large: Refusal,
+    /// For more fields than it has room for.
+    pub too_many_fields: Refusal,
 }
 
 /// What an HTTP/2 connection may cost besides.
@@ -69,13 +83,13 @@ pub struct Context {
 impl ConnectionLimits {
     /// The longest request line that is looked at: the target, and room for method and version.
     pub fn max_line(&self) -> usize {
-        self.url.0 + 64
+        self.head.url_length + 64
     }
 
     /// The parser's read buffer, and so the most bytes that a head can take before it is refused
     /// unparsed. Our own limits are inside it, so that they speak first.
     pub fn max_head(&self) -> usize {
-        (self.url.0 + self.headers.size + 4096).max(8192)
+        (self.head.url_length + self.head.fields_size + 4096).max(8192)
     }
 }
 

@@ -16,7 +16,7 @@ use crate::refusal::{Reason, Refusal};
 ///
 /// # Errors
 /// The refusal of a client that stopped in the middle of the preface; `None` if it has gone.
-pub async fn protocol<T: Transport>(
+pub(crate) async fn protocol<T: Transport>(
     transport: &mut T,
     prefix: &mut Bytes,
     state: &ConnState,

@@ -19,7 +19,7 @@ const READ: usize = 2048;
 
 /// Why the wait is over.
 #[derive(Debug)]
-pub enum Woken {
+pub(crate) enum Woken {
     /// A request begins.
     Bytes(Bytes),
     /// The client closed, or the socket failed.
@@ -33,7 +33,7 @@ pub enum Woken {
 }
 
 /// Waits for the first byte of a request.
-pub async fn wait<T: Transport>(transport: &mut T, state: &ConnState, context: &Context) -> Woken {
+pub(crate) async fn wait<T: Transport>(transport: &mut T, state: &ConnState, context: &Context) -> Woken {
     let limits = &context.limits;
     // A connection that has never said a word has only the time a head may take.
     let patience = match state.requests() {

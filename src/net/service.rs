@@ -50,7 +50,7 @@ where
 
 /// What the service knows of the wire under it.
 #[derive(Debug, Clone)]
-pub enum Wire {
+pub(crate) enum Wire {
     /// HTTP/1, and what was seen of its bytes.
     Http1(Arc<Mutex<Seen>>),
     /// HTTP/2, and its streams.
@@ -59,7 +59,7 @@ pub enum Wire {
 
 /// The service of one connection.
 #[derive(Debug)]
-pub struct ConnService<S> {
+pub(crate) struct ConnService<S> {
     stack: RefCell<S>,
     state: Arc<ConnState>,
     context: Arc<Context>,
@@ -68,7 +68,7 @@ pub struct ConnService<S> {
 
 impl<S> ConnService<S> {
     /// Serves the requests of one connection with `stack`.
-    pub fn new(stack: S, state: Arc<ConnState>, context: Arc<Context>, wire: Wire) -> Self {
+    pub(crate) fn new(stack: S, state: Arc<ConnState>, context: Arc<Context>, wire: Wire) -> Self {
         Self { stack: RefCell::new(stack), state, context, wire }
     }
 
@@ -163,7 +163,7 @@ impl Running {
 
 pin_project! {
     /// The answer on its way to the connection.
-    pub struct ConnFuture<F> {
+    pub(crate) struct ConnFuture<F> {
         #[pin]
         inner: F,
         number: u64,
@@ -217,7 +217,7 @@ fn number_or_life(running: &Running, number: u64) -> bool {
 
 pin_project! {
     /// A response body that keeps its request running until it is whole.
-    pub struct ConnBody<B> {
+    pub(crate) struct ConnBody<B> {
         #[pin]
         body: B,
         running: Running,

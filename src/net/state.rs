@@ -76,6 +76,7 @@ pub struct ConnState {
 }
 
 impl ConnState {
+    /// A connection that begins now: `permits` and `entry` are held for as long as anybody holds it.
     pub fn new(peer: SocketAddr, permits: Permits, entry: Entry) -> Self {
         Self {
             peer,

@@ -26,7 +26,7 @@ use crate::telemetry::Metrics;
 const TOLD_AT_ONCE: usize = 32;
 
 /// Everything that accepting needs.
-pub struct Acceptor<S> {
+pub(crate) struct Acceptor<S> {
     /// The bound socket.
     pub listener: Listener,
     /// Who may connect.
@@ -41,7 +41,7 @@ pub struct Acceptor<S> {
 
 impl<S: Stack> Acceptor<S> {
     /// Accepts until `stop` says so; then takes in what is waiting, and closes the listener.
-    pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
+    pub(crate) async fn run(mut self, mut stop: watch::Receiver<bool>) {
         let told = Arc::new(Semaphore::new(TOLD_AT_ONCE));
         loop {
             let accepted = tokio::select! {

@@ -24,7 +24,7 @@ use crate::limits::memory::MemoryAccount;
 use crate::limits::rate::RateLimiter;
 use crate::limits::url_length::MaxUrlLength;
 use crate::net::admission::Admission;
-use crate::net::context::{ConnectionLimits, Context, Http2Limits};
+use crate::net::context::{ConnectionLimits, Context, HeadLimits, Http2Limits};
 use crate::net::listener::Listener;
 use crate::net::registry::Registry;
 use crate::net::send_watch::SendLimits;
@@ -133,7 +133,7 @@ impl Builder {
     #[must_use]
     pub fn limits(mut self, rows: Vec<LimitRow>, worst_case: &WorstCase) -> Self {
         self.limits = rows;
-        self.worst_case = Some(worst_case.clone());
+        self.worst_case = Some(*worst_case);
         self
     }
 
@@ -251,6 +251,19 @@ fn admin_port(config: &Config, shared: &Shared) -> Result<Option<Port>, BindErro
     Ok(Some(Port { listener, admission, context }))
 }
 
+fn head_limits(config: &Config) -> HeadLimits {
+    let url = MaxUrlLength(config.limits.max_url_length);
+    let fields = HeaderLimits { count: config.limits.max_header_count, size: config.limits.max_header_size };
+    HeadLimits {
+        url_length: url.0,
+        fields_size: fields.size,
+        fields_count: fields.count,
+        url_too_long: url.refusal(),
+        fields_too_large: fields.too_large(),
+        too_many_fields: fields.too_many(),
+    }
+}
+
 fn context(config: &Config, shared: &Shared, max_requests: u64) -> Context {
     let (limits, http2) = (&config.limits, &config.http2);
     Context {
@@ -260,8 +273,7 @@ fn context(config: &Config, shared: &Shared, max_requests: u64) -> Context {
             send: SendLimits { timeout: limits.write_timeout, min_rate: limits.min_send_rate },
             max_requests,
             max_age: limits.max_connection_age,
-            headers: HeaderLimits { count: limits.max_header_count, size: limits.max_header_size },
-            url: MaxUrlLength(limits.max_url_length),
+            head: head_limits(config),
             http2: http2.enabled.then_some(Http2Limits {
                 max_concurrent_streams: http2.max_concurrent_streams,
                 max_local_error_resets: http2.max_local_error_resets,

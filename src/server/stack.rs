@@ -6,11 +6,11 @@ use tower::ServiceBuilder;
 
 use crate::admin::AdminState;
 use crate::admin::layer::EndpointsLayer;
+use crate::check::CheckLayer;
 use crate::config::Config;
 use crate::handler::router::AppHandler;
 use crate::lifecycle::Lifecycle;
 use crate::limits::body::BodyLimitsLayer;
-use crate::limits::check::CheckLayer;
 use crate::limits::framing::Framing;
 use crate::limits::headers::HeaderLimits;
 use crate::limits::host::AllowedHosts;
@@ -31,7 +31,7 @@ use crate::telemetry::{AccessLog, Metrics};
 
 /// What the layers share with the rest of the server.
 #[derive(Debug, Clone)]
-pub struct Shared {
+pub(crate) struct Shared {
     /// Counts.
     pub metrics: Arc<Metrics>,
     /// Lines.
@@ -49,7 +49,7 @@ pub struct Shared {
 }
 
 /// Everything between a connection of the main listener and the application.
-pub fn main(config: &Config, shared: &Shared, handler: AppHandler) -> impl Stack {
+pub(crate) fn main(config: &Config, shared: &Shared, handler: AppHandler) -> impl Stack {
     let limits = &config.limits;
     ServiceBuilder::new()
         // Every answer names its request, refused or not, and so does every line about it.
@@ -94,7 +94,7 @@ pub fn main(config: &Config, shared: &Shared, handler: AppHandler) -> impl Stack
 
 /// Everything between a connection of the admin listener and the endpoints: its clients are
 /// operators, but its port may be found by others.
-pub fn admin(config: &Config, shared: &Shared, not_found: AppHandler) -> impl Stack {
+pub(crate) fn admin(config: &Config, shared: &Shared, not_found: AppHandler) -> impl Stack {
     ServiceBuilder::new()
         .layer(RequestIdLayer(immortal_name(&config.server.request_id_header)))
         .layer(ObserveLayer::new(shared.metrics.clone(), shared.access_log.clone()))

@@ -18,15 +18,15 @@ pub struct BuildInfo {
 impl BuildInfo {
     /// Of the running binary.
     pub fn current() -> Self {
-        let second = env!("NESSEN_BUILD_SECOND").parse().unwrap_or(0);
+        let second = env!("BUILT_SECOND").parse().unwrap_or(0);
         let mut time = Vec::new();
         super::text::timestamp(&mut time, UNIX_EPOCH + Duration::from_secs(second));
         let time = String::from_utf8_lossy(&time).replace(".000Z", "Z");
         Self {
             version: env!("CARGO_PKG_VERSION"),
-            revision: env!("NESSEN_BUILD_REVISION"),
+            revision: env!("BUILT_REVISION"),
             build_time: time,
-            rustc: env!("NESSEN_BUILD_RUSTC"),
+            rustc: env!("BUILT_RUSTC"),
         }
     }
 }

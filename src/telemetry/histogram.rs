@@ -175,7 +175,8 @@ mod tests {
     #[test]
     fn bounds_rise_and_are_labelled_right() {
         for (bound, label) in BOUNDS {
-            assert_eq!(bound, (label.parse::<f64>().unwrap() * 1e9).round() as u64);
+            let seconds = Duration::from_secs_f64(label.parse().unwrap());
+            assert_eq!(Duration::from_nanos(bound), seconds, "{label}");
         }
         assert!(BOUNDS.is_sorted_by(|one, other| one.0 < other.0));
     }

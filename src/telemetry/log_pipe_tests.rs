@@ -38,7 +38,7 @@ impl Write for Stalled {
 #[test]
 fn a_stalled_reader_stalls_no_producer_and_tears_no_line() {
     let sink = Sink::default();
-    let (gate, stalled) = mpsc::channel();
+    let (gate, stalled) = mpsc::sync_channel(1);
     let pipe = LogPipe::new(Box::new(Stalled(sink.clone(), stalled)), 10_000).unwrap();
     let begun = Instant::now();
     let threads: Vec<_> = (0..4)

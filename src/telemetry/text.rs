@@ -27,6 +27,10 @@ pub(super) fn with_line(write: impl FnOnce(&mut Vec<u8>)) {
 
 /// Bytes at which a character begins that has to be looked at: ASCII controls, `"`, `\`, and the
 /// first bytes of U+0080..U+00BF and U+2000..U+2FFF.
+#[expect(
+    clippy::indexing_slicing,
+    reason = "the index is under the table's length, and checked while compiling"
+)]
 const SPECIAL: [bool; 256] = {
     let mut table = [false; 256];
     let mut byte = 0;
@@ -43,6 +47,7 @@ fn is_unsafe(character: char) -> bool {
         || matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
+#[expect(clippy::indexing_slicing, reason = "a byte always has its place in a table of 256")]
 fn escape(out: &mut Vec<u8>, text: &str, mut special: impl FnMut(&mut Vec<u8>, char)) {
     let mut rest = text;
     while let Some(at) = rest.bytes().position(|byte| SPECIAL[usize::from(byte)]) {
@@ -73,6 +78,10 @@ pub(super) fn json_escape(out: &mut Vec<u8>, text: &str) {
             const HEX: &[u8; 16] = b"0123456789abcdef";
             out.extend_from_slice(b"\\u");
             let code = u32::from(unsafe_one);
+            #[expect(
+                clippy::indexing_slicing,
+                reason = "four bits always have their place in a table of 16"
+            )]
             out.extend([12, 8, 4, 0].map(|shift| HEX[(code >> shift & 15) as usize]));
         }
         plain => utf8(out, plain),
@@ -142,8 +151,8 @@ fn second_prefix(second: u64) -> [u8; 20] {
         (17, 2, of_day % 60),
     ];
     for (at, width, mut value) in fields {
-        for place in (at..at + width).rev() {
-            out[place] = b'0' + (value % 10) as u8;
+        for digit in out.iter_mut().skip(at).take(width).rev() {
+            *digit = b'0' + (value % 10) as u8;
             value /= 10;
         }
     }

@@ -52,7 +52,7 @@ pub enum Allowance {
 /// The generic cell rate algorithm (ITU-T I.371): a bucket that is `full_at` some moment holds as
 /// many tokens as would not have grown between now and then. One number, no timer, no sweep.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Bucket {
+pub(crate) struct Bucket {
     /// When the bucket will be full, on the limiter's clock.
     full_at: Duration,
     /// Until when the client is refused outright.
@@ -61,7 +61,7 @@ pub struct Bucket {
 
 impl Bucket {
     /// Takes one token at `now`, if there is one.
-    pub fn take(&mut self, policy: &Policy, now: Duration) -> Allowance {
+    pub(crate) fn take(&mut self, policy: &Policy, now: Duration) -> Allowance {
         if let Some(retry_after) = self.blocked_until.checked_sub(now).filter(|left| !left.is_zero()) {
             return Allowance::Refused { retry_after, blocked: true };
         }
@@ -81,7 +81,7 @@ impl Bucket {
     }
 
     /// Whether the client is being refused outright at `now`.
-    pub fn is_blocked(&self, now: Duration) -> bool {
+    pub(crate) fn is_blocked(&self, now: Duration) -> bool {
         self.blocked_until > now
     }
 }

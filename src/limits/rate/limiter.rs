@@ -51,7 +51,12 @@ impl Tables {
     }
 
     fn shard(&self, key: ClientKey) -> Option<MutexGuard<'_, LruCache<ClientKey, Bucket, RandomState>>> {
-        let index = if self.shards.len() == 1 { 0 } else { self.hasher.hash_one(key) as usize % SHARDS };
+        let index = match self.shards.len() {
+            1 => 0,
+            // The low bits decide, so that a narrower usize loses nothing.
+            #[expect(clippy::cast_possible_truncation, reason = "a hash is as good cut short")]
+            _ => self.hasher.hash_one(key) as usize % SHARDS,
+        };
         self.shards.get(index).map(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

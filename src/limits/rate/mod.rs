@@ -105,6 +105,7 @@ pin_project! {
     /// The answer with its two fields, or the refusal.
     #[project = RateLimitProjection]
     #[derive(Debug)]
+    #[allow(missing_docs, reason = "the macro takes no documentation of a variant's fields")]
     pub enum RateLimitFuture<F> {
         /// Allowed.
         Passed { #[pin] inner: F, fields: Option<Fields> },

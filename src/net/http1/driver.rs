@@ -21,7 +21,7 @@ use crate::refusal::{Reason, Refusal};
 
 /// How it ended.
 #[derive(Debug)]
-pub enum End<T> {
+pub(crate) enum End<T> {
     /// Idle, with nothing read ahead: the transport can wait alone.
     Idle(T),
     /// Half a head was read ahead with the last request; its clock runs from when it came.
@@ -70,7 +70,7 @@ fn deadline(state: &ConnState, context: &Context, sends: &mut SendWatch) -> Opti
 }
 
 /// Serves requests until nothing is left to do, or a clock runs out.
-pub async fn drive<T: Transport, S: Stack>(
+pub(crate) async fn drive<T: Transport, S: Stack>(
     transport: T,
     prefix: Bytes,
     state: &Arc<ConnState>,
@@ -126,7 +126,7 @@ pub async fn drive<T: Transport, S: Stack>(
 }
 
 /// The refusal of a head that took too long.
-pub fn headers_timeout(context: &Context) -> Refusal {
+pub(crate) fn headers_timeout(context: &Context) -> Refusal {
     let timeout = context.limits.headers_timeout.as_millis();
     Refusal::new(Reason::HeadersTimeout, format!("the request head was not whole within {timeout} ms"))
         .limit("limits.headers_timeout")
@@ -139,13 +139,13 @@ fn refusal(error: &hyper::Error, seen: &Seen, context: &Context) -> Option<Refus
     }
     // The parser names its reason only in its own answer's status and its error's text.
     let status = seen.withheld.get(9..12).unwrap_or(b"400");
-    let limits = &context.limits;
+    let head = &context.limits.head;
     if status == b"414" || (status == b"431" && !seen.line_ended) {
-        return Some(limits.url.refusal());
+        return Some(head.url_too_long.clone());
     }
     if status == b"431" {
-        let many = seen.head_bytes <= limits.headers.size;
-        return Some(if many { limits.headers.too_many() } else { limits.headers.too_large() });
+        let many = seen.head_bytes <= head.fields_size;
+        return Some(if many { head.too_many_fields.clone() } else { head.fields_too_large.clone() });
     }
     let text = error.to_string();
     if text.contains("content-length") || text.contains("transfer-encoding") {

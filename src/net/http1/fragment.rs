@@ -14,7 +14,7 @@ const MAX_SUSPECTS: usize = 16;
 
 /// Watches the bytes of one connection.
 #[derive(Debug, Default)]
-pub struct FragmentWatch {
+pub(crate) struct FragmentWatch {
     /// The beginning of a line whose end has not come yet; empty where the last line was whole.
     tail: Vec<u8>,
     /// The line in `tail` is longer than any request line may be.
@@ -24,7 +24,7 @@ pub struct FragmentWatch {
 
 impl FragmentWatch {
     /// Looks at bytes that were just read. `max_line` is the longest request line of interest.
-    pub fn feed(&mut self, bytes: &[u8], max_line: usize) {
+    pub(crate) fn feed(&mut self, bytes: &[u8], max_line: usize) {
         if memchr(b'#', bytes).is_some() || (!self.tail.is_empty() && memchr(b'#', &self.tail).is_some()) {
             self.search(bytes, max_line);
         }
@@ -69,7 +69,7 @@ impl FragmentWatch {
     }
 
     /// Whether the line of this request had a fragment. Asked once per request, in order.
-    pub fn had_fragment(&mut self, method: &Method, uri: &Uri) -> bool {
+    pub(crate) fn had_fragment(&mut self, method: &Method, uri: &Uri) -> bool {
         if self.suspects.is_empty() {
             return false;
         }

@@ -15,7 +15,7 @@ use super::fragment::FragmentWatch;
 
 /// What the bytes that went by have told; shared with the service.
 #[derive(Debug, Default)]
-pub struct Seen {
+pub(crate) struct Seen {
     /// Fragments in request lines.
     pub fragments: FragmentWatch,
     /// Bytes of the head that is being read.
@@ -31,7 +31,7 @@ const WITHHELD: usize = 64;
 
 /// A transport under watch.
 #[derive(Debug)]
-pub struct Http1Io<T> {
+pub(crate) struct Http1Io<T> {
     inner: T,
     prefix: Bytes,
     state: Arc<ConnState>,
@@ -53,7 +53,7 @@ impl Drop for Leave {
 
 impl<T: Transport> Http1Io<T> {
     /// Gives `prefix` to the parser before what the transport still has.
-    pub fn new(
+    pub(crate) fn new(
         inner: T,
         prefix: Bytes,
         state: Arc<ConnState>,
@@ -65,7 +65,7 @@ impl<T: Transport> Http1Io<T> {
     }
 
     /// The transport, and whether the client has closed its side.
-    pub fn into_inner(self) -> (T, bool) {
+    pub(crate) fn into_inner(self) -> (T, bool) {
         (self.inner, self.ended)
     }
 

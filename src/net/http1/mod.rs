@@ -4,5 +4,5 @@ mod driver;
 mod fragment;
 mod io;
 
-pub use driver::{End, drive, headers_timeout};
-pub use io::Seen;
+pub(crate) use driver::{End, drive, headers_timeout};
+pub(crate) use io::Seen;

@@ -28,7 +28,7 @@ use crate::refusal::Reason;
 
 /// How it ended.
 #[derive(Debug)]
-pub enum End<T> {
+pub(crate) enum End<T> {
     /// For this reason, with these bytes still to be sent.
     Refused(Option<T>, Reason, Vec<u8>),
     /// Over; the client may still be sending.
@@ -51,7 +51,7 @@ fn tick(context: &Context) -> Duration {
 }
 
 /// Serves requests until the connection is over, or a clock runs out.
-pub async fn drive<T: Transport, S: Stack>(
+pub(crate) async fn drive<T: Transport, S: Stack>(
     transport: T,
     prefix: Bytes,
     state: &Arc<ConnState>,

@@ -2,24 +2,24 @@
 //! ([RFC 9113 section 4.1](https://www.rfc-editor.org/rfc/rfc9113#section-4.1)).
 
 /// Frame types (RFC 9113 section 6).
-pub mod kind {
+pub(crate) mod kind {
     /// Content.
-    pub const DATA: u8 = 0;
+    pub(crate) const DATA: u8 = 0;
     /// The beginning of a head.
-    pub const HEADERS: u8 = 1;
+    pub(crate) const HEADERS: u8 = 1;
     /// Cancels a stream.
-    pub const RST_STREAM: u8 = 3;
+    pub(crate) const RST_STREAM: u8 = 3;
     /// The end of a connection.
-    pub const GOAWAY: u8 = 7;
+    pub(crate) const GOAWAY: u8 = 7;
     /// The rest of a head.
-    pub const CONTINUATION: u8 = 9;
+    pub(crate) const CONTINUATION: u8 = 9;
 }
 
 const END_HEADERS: u8 = 0x4;
 
 /// One frame header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FrameHead {
+pub(crate) struct FrameHead {
     /// Payload bytes.
     pub length: usize,
     /// Its type.
@@ -32,7 +32,7 @@ pub struct FrameHead {
 
 /// Where in the frames a stream of bytes is.
 #[derive(Debug, Default)]
-pub struct FrameReader {
+pub(crate) struct FrameReader {
     head: [u8; 9],
     have: usize,
     payload: usize,
@@ -48,7 +48,7 @@ pub struct FrameReader {
 
 impl FrameReader {
     /// Follows `bytes`, and calls `each` for every frame header that becomes whole.
-    pub fn feed(&mut self, mut bytes: &[u8], mut each: impl FnMut(FrameHead)) {
+    pub(crate) fn feed(&mut self, mut bytes: &[u8], mut each: impl FnMut(FrameHead)) {
         while !bytes.is_empty() {
             if self.payload > 0 {
                 let skip = self.payload.min(bytes.len());
@@ -85,13 +85,13 @@ impl FrameReader {
     }
 
     /// Whether the bytes so far end with a whole frame.
-    pub fn at_boundary(&self) -> bool {
+    pub(crate) fn at_boundary(&self) -> bool {
         self.have == 0 && self.payload == 0
     }
 
     /// Whether a head, or any frame but content, has begun and not ended. Content has clocks of
     /// its own.
-    pub fn mid_head(&self) -> bool {
+    pub(crate) fn mid_head(&self) -> bool {
         self.in_block || self.have > 0 || (self.payload > 0 && self.kind != kind::DATA)
     }
 }
@@ -110,7 +110,7 @@ fn parse(head: [u8; 9]) -> FrameHead {
 /// Why a connection ends (RFC 9113 section 7).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
-pub enum Code {
+pub(crate) enum Code {
     /// Nothing is wrong.
     NoError = 0x0,
     /// The client sends more than it has use for.
@@ -118,7 +118,7 @@ pub enum Code {
 }
 
 /// A `GOAWAY` frame (RFC 9113 section 6.8).
-pub fn goaway(last_stream: u32, code: Code) -> [u8; 17] {
+pub(crate) fn goaway(last_stream: u32, code: Code) -> [u8; 17] {
     let [a, b, c, d] = last_stream.to_be_bytes();
     [0, 0, 8, kind::GOAWAY, 0, 0, 0, 0, 0, a, b, c, d, 0, 0, 0, code as u8]
 }

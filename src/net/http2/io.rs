@@ -15,11 +15,11 @@ use super::super::transport::Transport;
 use super::frames::{FrameHead, FrameReader, kind};
 
 /// The client's connection preface (RFC 9113 section 3.4).
-pub const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+pub(crate) const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// What the wire has told.
 #[derive(Debug, Default)]
-pub struct Ledger {
+pub(crate) struct Ledger {
     /// The client sends more than it has use for.
     pub abusive: AtomicBool,
     /// Highest stream the client opened.
@@ -62,7 +62,7 @@ impl Allowance {
 
 /// A transport under watch. When it is dropped, the transport is left in its slot.
 #[derive(Debug)]
-pub struct Http2Io<T> {
+pub(crate) struct Http2Io<T> {
     inner: Option<T>,
     slot: Arc<Mutex<Option<T>>>,
     prefix: Bytes,
@@ -79,7 +79,7 @@ pub struct Http2Io<T> {
 
 impl<T: Transport> Http2Io<T> {
     /// Gives `prefix` to the parser before what the transport still has.
-    pub fn new(
+    pub(crate) fn new(
         inner: T,
         prefix: Bytes,
         state: Arc<ConnState>,

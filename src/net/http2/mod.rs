@@ -7,7 +7,7 @@ mod frames;
 mod io;
 mod streams;
 
-pub use driver::{End, drive};
-pub use executor::StreamExecutor;
-pub use io::PREFACE;
-pub use streams::{OutBuf, OutStream, Streams};
+pub(crate) use driver::{End, drive};
+pub(crate) use executor::StreamExecutor;
+pub(crate) use io::PREFACE;
+pub(crate) use streams::{OutBuf, OutStream, Streams};

@@ -202,7 +202,7 @@ impl Accuser {
 
 /// A piece of an answer. On an HTTP/2 stream it tells, when it is dropped, that it has left.
 #[derive(Debug)]
-pub struct OutBuf {
+pub(crate) struct OutBuf {
     bytes: Bytes,
     size: usize,
     stream: Option<Arc<OutStream>>,
@@ -210,7 +210,7 @@ pub struct OutBuf {
 
 impl OutBuf {
     /// A piece of `stream`'s answer; of nobody's in HTTP/1, where the socket itself is watched.
-    pub fn new(bytes: Bytes, stream: Option<&Arc<OutStream>>) -> Self {
+    pub(crate) fn new(bytes: Bytes, stream: Option<&Arc<OutStream>>) -> Self {
         let size = bytes.len();
         if let Some(stream) = stream
             && stream.outstanding.fetch_add(size, Ordering::AcqRel) == 0

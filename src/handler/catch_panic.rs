@@ -11,10 +11,10 @@ use crate::refusal::{Reason, Refusal};
 
 /// What answers in place of the handler. The panic's message stays in the log: it may hold
 /// anything.
-pub type OnPanic = fn(Box<dyn Any + Send + 'static>) -> Response<Full<Bytes>>;
+pub(crate) type OnPanic = fn(Box<dyn Any + Send + 'static>) -> Response<Full<Bytes>>;
 
 /// Catches panics of the service further in.
-pub fn layer() -> CatchPanicLayer<OnPanic> {
+pub(crate) fn layer() -> CatchPanicLayer<OnPanic> {
     CatchPanicLayer::custom(answer as OnPanic)
 }
 

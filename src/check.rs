@@ -1,4 +1,4 @@
-//! The shape that every stateless limit has: look at the head, pass it on or refuse it.
+//! The shape of every refusal that needs nothing but the head: look at it, pass it on or refuse it.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -77,6 +77,7 @@ pin_project! {
     /// The answer from further in, or the refusal.
     #[project = CheckedProjection]
     #[derive(Debug)]
+    #[allow(missing_docs, reason = "the macro takes no documentation of a variant's fields")]
     pub enum CheckedFuture<F> {
         /// The request was passed on.
         Passed { #[pin] inner: F },
