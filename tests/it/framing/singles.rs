@@ -23,10 +23,10 @@ fn half_a_body_is_never_answered_with_200() {
         let mut conn = server.connect();
         conn.send(&half);
         conn.half_close();
-        if let Ok(answer) = conn.try_read_response(PATIENCE) {
-            if let Err(fault) = check_problem(&answer, 400, "MALFORMED_REQUEST") {
-                panic!("{name}: {fault}: {answer:?}");
-            }
+        if let Ok(answer) = conn.try_read_response(PATIENCE)
+            && let Err(fault) = check_problem(&answer, 400, "MALFORMED_REQUEST")
+        {
+            panic!("{name}: {fault}: {answer:?}");
         }
         let (rest, end) = conn.read_to_end(PATIENCE);
         assert!(rest.is_empty() && end != End::Open, "{name}: {end:?} {rest:?}");
@@ -80,10 +80,10 @@ fn an_unknown_expectation_on_a_body_is_refused_and_its_body_is_not_a_request() {
     conn.send(&[post_expecting(body.len(), "200-ok"), body].concat());
     assert_problem(&conn.read_response(), 417, "EXPECTATION_FAILED");
     // Kept or closed: whichever, the body was not answered.
-    if conn.try_send(&get("/badge/next/one.svg")).is_ok() {
-        if let Ok(next) = conn.try_read_response(PATIENCE) {
-            assert!(next.status == 200 && next.text().contains("next"), "{next:?}");
-        }
+    if conn.try_send(&get("/badge/next/one.svg")).is_ok()
+        && let Ok(next) = conn.try_read_response(PATIENCE)
+    {
+        assert!(next.status == 200 && next.text().contains("next"), "{next:?}");
     }
     server.assert_refused_once("expectation_failed");
 }
