@@ -1,6 +1,5 @@
 //! Runs the tables.
 
-use std::io::Write;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -171,7 +170,7 @@ fn no_cut_between_two_bytes_moves_the_end_of_a_request() {
     });
     let mut faults = faults.into_inner().unwrap();
     faults.sort();
-    let _ = writeln!(std::io::stderr(), "{} cuts of {} cases", work.len(), cases.len());
+    eprintln!("{} cuts of {} cases", work.len(), cases.len());
     let list: Vec<_> = faults
         .iter()
         .map(|(index, cut, fault)| format!("{} cut at {cut}: {fault}", cases[*index].name))

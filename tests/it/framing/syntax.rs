@@ -83,7 +83,7 @@ pub(super) fn cases() -> Vec<Case> {
         case(
             "a HTTP/1 preface of HTTP/2",
             "PRI * HTTP/1.1\r\nHost: nessen.test\r\n\r\n",
-            [no_method(), malformed()],
+            [no_method(), malformed(), closed(400, "INVALID_PATH")],
         ),
     ]
 }

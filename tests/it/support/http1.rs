@@ -29,7 +29,7 @@ pub(crate) fn chunked(body: &str) -> String {
 }
 
 /// One answer.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Response {
     /// Its status.
     pub(crate) status: u16,
@@ -37,6 +37,13 @@ pub(crate) struct Response {
     pub(crate) headers: Vec<(String, String)>,
     /// Its body, unchunked.
     pub(crate) body: Vec<u8>,
+}
+
+impl std::fmt::Debug for Response {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let text: String = self.text().chars().take(400).collect();
+        write!(f, "{} {:?} {text:?}", self.status, self.headers)
+    }
 }
 
 impl Response {

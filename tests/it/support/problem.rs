@@ -11,7 +11,7 @@ pub(crate) const MARKER: &str = "zqx";
 #[track_caller]
 pub(crate) fn assert_problem(response: &Response, status: u16, code: &str) {
     if let Err(fault) = check_problem(response, status, code) {
-        panic!("{fault}\n{response:#?}");
+        panic!("{fault}\n{response:?}");
     }
 }
 

@@ -23,6 +23,8 @@ struct Lines {
     stalled: AtomicBool,
     /// Set by a test that plays a reader who is gone.
     closed: AtomicBool,
+    /// The pipe has been read to its end.
+    ended: AtomicBool,
 }
 
 impl Lines {
@@ -41,6 +43,7 @@ impl Lines {
                 writer.lines.lock().unwrap().push(line);
                 writer.bell.notify_all();
             }
+            writer.ended.store(true, Ordering::Release);
         });
         lines
     }
@@ -121,6 +124,13 @@ impl Process {
         let deadline = Instant::now() + timeout;
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
+                // Its last words may still be in the pipes.
+                let pipes = [&self.stdout, &self.stderr];
+                while Instant::now() < deadline
+                    && !pipes.iter().all(|pipe| pipe.ended.load(Ordering::Acquire))
+                {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
                 return Some(status.code().ok_or_else(|| status.to_string()));
             }
             if Instant::now() > deadline {
@@ -168,7 +178,7 @@ impl Drop for Process {
         let _ = self.child.wait();
         if std::thread::panicking() {
             let lines: Vec<String> = self.stdout().into_iter().chain(self.stderr()).collect();
-            for line in &lines[lines.len().saturating_sub(30)..] {
+            for line in &lines[lines.len().saturating_sub(12)..] {
                 eprintln!("  server: {line}");
             }
         }
@@ -239,6 +249,12 @@ impl Server {
     pub(crate) fn metrics_on(&self, conn: &mut Conn) -> BTreeMap<String, f64> {
         conn.send(&get("/metrics"));
         parse_metrics(&conn.read_response())
+    }
+
+    /// Requests being served besides the scrape that asks.
+    #[track_caller]
+    pub(crate) fn requests_active(&self) -> f64 {
+        self.metrics()["http_requests_active"] - 1.0
     }
 
     /// How often `reason` has been counted.
