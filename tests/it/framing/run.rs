@@ -157,9 +157,9 @@ fn no_cut_between_two_bytes_moves_the_end_of_a_request() {
                 while let Some((index, cut)) =
                     work.get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed))
                 {
-                    // Enough is known; a server that hangs on one cut may hang on all.
-                    if faults.lock().unwrap().len() >= 40 {
-                        break;
+                    // Enough is known of this case; a server that hangs on one cut may hang on all.
+                    if faults.lock().unwrap().iter().filter(|(case, ..)| case == index).count() >= 3 {
+                        continue;
                     }
                     if let Err(fault) = judge(&server, &cases[*index], Some(*cut)) {
                         faults.lock().unwrap().push((*index, *cut, fault));
