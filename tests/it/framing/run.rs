@@ -23,19 +23,31 @@ fn server() -> Server {
     Server::start(&[("NESSEN_LIMITS_MAX_CONNECTIONS_PER_IP", "0"), ("NESSEN_LIMITS_MAX_CONNECTIONS", "2000")])
 }
 
-/// Sends the case and the canary, cut at `cut`, and says what became of it.
-fn observe(server: &Server, case: &Case, cut: Option<usize>) -> Result<(Outcome, Vec<Response>), String> {
+/// How the bytes of a case are sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Cut {
+    Whole,
+    At(usize),
+    Everywhere,
+}
+
+/// Sends the case and the canary, cut like this, and says what became of it.
+fn observe(server: &Server, case: &Case, cut: Cut) -> Result<(Outcome, Vec<Response>), String> {
     let mut conn = Conn::try_open(server.address).map_err(|error| error.to_string())?;
     let bytes = [case.raw.as_slice(), &get(CANARY)].concat();
-    let (first, second) = bytes.split_at(cut.unwrap_or(bytes.len()));
     // A write may fail: the server may refuse and close before it has seen everything.
-    let mut written = conn.try_send(first);
-    if !second.is_empty() {
-        // What is asserted holds however the bytes arrive; the pause makes it likely that they
-        // arrive apart.
-        pause(1);
-        written = written.and_then(|()| conn.try_send(second));
-    }
+    let written = match cut {
+        Cut::Whole => conn.try_send(&bytes),
+        Cut::Everywhere => bytes.iter().try_for_each(|byte| conn.try_send(&[*byte])),
+        Cut::At(cut) => {
+            let (first, second) = bytes.split_at(cut);
+            let first = conn.try_send(first);
+            // What is asserted holds however the bytes arrive; the pause makes it likely that
+            // they arrive apart.
+            pause(1);
+            first.and_then(|()| conn.try_send(second))
+        }
+    };
     let mut answers = Vec::new();
     let canary = loop {
         match conn.try_read_response(PATIENCE) {
@@ -76,7 +88,7 @@ fn observe(server: &Server, case: &Case, cut: Option<usize>) -> Result<(Outcome,
     Ok((Outcome { answers: statuses, code, open: canary }, answers))
 }
 
-fn judge(server: &Server, case: &Case, cut: Option<usize>) -> Result<Option<Response>, String> {
+fn judge(server: &Server, case: &Case, cut: Cut) -> Result<Option<Response>, String> {
     let (outcome, answers) = observe(server, case, cut)?;
     if !case.outcomes.contains(&outcome) {
         return Err(format!("{outcome:?}, where only {:?} may be", case.outcomes));
@@ -102,7 +114,7 @@ fn every_request_ends_where_it_ends() {
     let mut refusals = Vec::new();
     for case in tables() {
         let before: f64 = total_rejections(&server);
-        match judge(&server, &case, None) {
+        match judge(&server, &case, Cut::Whole) {
             Err(fault) => faults.push(format!("{}: {fault}", case.name)),
             Ok(refusal) => {
                 let counted = total_rejections(&server) - before;
@@ -144,13 +156,13 @@ fn total_rejections(server: &Server) -> f64 {
 fn no_cut_between_two_bytes_moves_the_end_of_a_request() {
     let server = server();
     let cases = tables();
-    let work: Vec<(usize, usize)> = cases
+    let work: Vec<(usize, Cut)> = cases
         .iter()
         .enumerate()
         .flat_map(|(index, case)| cuts(case.raw.len()).into_iter().map(move |cut| (index, cut)))
         .collect();
     let next = std::sync::atomic::AtomicUsize::new(0);
-    let faults: Mutex<Vec<(usize, usize, String)>> = Mutex::new(Vec::new());
+    let faults: Mutex<Vec<(usize, Cut, String)>> = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
         for _ in 0..24 {
             scope.spawn(|| {
@@ -161,7 +173,7 @@ fn no_cut_between_two_bytes_moves_the_end_of_a_request() {
                     if faults.lock().unwrap().iter().filter(|(case, ..)| case == index).count() >= 3 {
                         continue;
                     }
-                    if let Err(fault) = judge(&server, &cases[*index], Some(*cut)) {
+                    if let Err(fault) = judge(&server, &cases[*index], *cut) {
                         faults.lock().unwrap().push((*index, *cut, fault));
                     }
                 }
@@ -173,19 +185,20 @@ fn no_cut_between_two_bytes_moves_the_end_of_a_request() {
     eprintln!("{} cuts of {} cases", work.len(), cases.len());
     let list: Vec<_> = faults
         .iter()
-        .map(|(index, cut, fault)| format!("{} cut at {cut}: {fault}", cases[*index].name))
+        .map(|(index, cut, fault)| format!("{}, cut {cut:?}: {fault}", cases[*index].name))
         .collect();
     assert!(list.is_empty(), "{} faults:\n{}", list.len(), list.join("\n"));
 }
 
-/// Every offset of a short request; the ends, and steps through the middle, of a long one.
-fn cuts(length: usize) -> Vec<usize> {
+/// Every offset of a short request, and all of them at once; the ends, and steps through the
+/// middle, of a long one.
+fn cuts(length: usize) -> Vec<Cut> {
     const EDGE: usize = 48;
     if length <= 1000 {
-        return (1..=length).collect();
+        return (1..=length).map(Cut::At).chain([Cut::Everywhere]).collect();
     }
     let middle = (EDGE..length - EDGE).step_by(length / 16);
-    (1..EDGE).step_by(6).chain(middle).chain((length - EDGE..=length).step_by(6)).collect()
+    (1..EDGE).step_by(6).chain(middle).chain((length - EDGE..=length).step_by(6)).map(Cut::At).collect()
 }
 
 #[test]

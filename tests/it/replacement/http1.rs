@@ -9,6 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::{Tally, assert_nothing_lost, replace, rounds, runtime};
+use crate::support::PATIENCE;
 
 /// One answer, or why it did not come whole.
 async fn exchange(stream: &mut TcpStream, body: &str) -> Result<bool, String> {
@@ -47,10 +48,18 @@ fn whole(answer: &[u8], body: &str) -> Result<Option<bool>, String> {
     Ok(Some(head.contains("connection: close")))
 }
 
-/// Whether the connection was ended in order while nothing was asked.
-async fn ended_while_idle(stream: &mut TcpStream, pause: Duration) -> Result<bool, String> {
+/// Whether the connection was ended in order while nothing was asked for `pause`.
+async fn ended_while_idle(stream: &mut TcpStream, pause: Duration, tally: &Tally) -> Result<bool, String> {
     let mut byte = [0];
-    match tokio::time::timeout(pause, stream.read(&mut byte)).await {
+    let until = tokio::time::Instant::now() + pause;
+    let read = loop {
+        let step = until.min(tokio::time::Instant::now() + Duration::from_millis(200));
+        let read = tokio::time::timeout_at(step, stream.read(&mut byte)).await;
+        if read.is_ok() || step == until || tally.stopped() {
+            break read;
+        }
+    };
+    match read {
         Err(_) => Ok(false),
         Ok(Ok(0)) => Ok(true),
         Ok(Ok(_)) => Err("an answer to nothing".to_owned()),
@@ -62,14 +71,19 @@ async fn client(number: usize, address: SocketAddr, tally: Arc<Tally>) {
     let mut stream: Option<TcpStream> = None;
     let mut request = 0u64;
     while !tally.stopped() {
-        // Some ask without a pause, some think for longer than the drain takes.
-        let think = Duration::from_millis([0, 1, 5, 20, 60, 150, 300, 700][number % 8]);
+        // Some ask without a pause, some think, and some ask once and fall asleep. What lies
+        // between, a thought as long as the drain, no server can tell from sleep: its request may
+        // cross the end of the connection on the way.
+        let think = match number % 8 {
+            7 => PATIENCE,
+            awake => Duration::from_millis([0, 1, 5, 20, 60, 100, 150][awake]),
+        };
         if let Some(open) = &mut stream {
-            match ended_while_idle(open, think).await {
+            match ended_while_idle(open, think, &tally).await {
                 Ok(false) => {}
                 Ok(true) => stream = None,
                 Err(why) => {
-                    tally.failed(why);
+                    tally.failed(&why);
                     stream = None;
                 }
             }
@@ -79,7 +93,7 @@ async fn client(number: usize, address: SocketAddr, tally: Arc<Tally>) {
             None => match TcpStream::connect(address).await {
                 Ok(open) => open,
                 Err(error) => {
-                    tally.failed(format!("connecting: {error}"));
+                    tally.failed(&format!("connecting: {error}"));
                     continue;
                 }
             },
@@ -91,8 +105,8 @@ async fn client(number: usize, address: SocketAddr, tally: Arc<Tally>) {
                 tally.answered();
                 stream = (!close).then_some(open);
             }
-            Ok(Err(why)) => tally.failed(why),
-            Err(_) => tally.failed("no answer for 15 s".to_owned()),
+            Ok(Err(why)) => tally.failed(&why),
+            Err(_) => tally.failed("no answer for 15 s"),
         }
         if think.is_zero() {
             // A hundred tight loops on two cores would measure the scheduler.

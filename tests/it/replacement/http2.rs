@@ -82,7 +82,7 @@ async fn exchange(send: SendRequest<Bytes>, body: String) -> Fate {
 
 /// One connection at a time, and several requests at a time on it.
 async fn client(number: usize, address: SocketAddr, tally: Arc<Tally>) {
-    let think = Duration::from_millis([1, 5, 20, 60, 150, 700][number % 6]);
+    let think = Duration::from_millis([1, 5, 20, 60, 150, 2_000][number % 6]);
     let mut request = 0u64;
     let mut open: Option<SendRequest<Bytes>> = None;
     while !tally.stopped() {
@@ -91,7 +91,7 @@ async fn client(number: usize, address: SocketAddr, tally: Arc<Tally>) {
             None => match connect(address).await {
                 Ok(send) => open.insert(send).clone(),
                 Err(why) => {
-                    tally.failed(why);
+                    tally.failed(&why);
                     tokio::time::sleep(Duration::from_millis(5)).await;
                     continue;
                 }
@@ -109,11 +109,11 @@ async fn client(number: usize, address: SocketAddr, tally: Arc<Tally>) {
                 Ok(Ok(Fate::Answered)) => tally.answered(),
                 Ok(Ok(Fate::Unserved)) => open = None,
                 Ok(Ok(Fate::Failed(why))) => {
-                    tally.failed(why);
+                    tally.failed(&why);
                     open = None;
                 }
-                Ok(Err(panic)) => tally.failed(panic.to_string()),
-                Err(_) => tally.failed("no answer for 15 s".to_owned()),
+                Ok(Err(panic)) => tally.failed(&panic.to_string()),
+                Err(_) => tally.failed("no answer for 15 s"),
             }
         }
         tokio::time::sleep(think).await;

@@ -7,9 +7,9 @@
 mod http1;
 mod http2;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
@@ -21,7 +21,8 @@ use crate::support::{Dice, PATIENCE};
 #[derive(Default)]
 struct Tally {
     answered: AtomicU64,
-    failures: std::sync::Mutex<Vec<String>>,
+    failures: Mutex<Vec<String>>,
+    signalled: Mutex<Option<Instant>>,
     stop: AtomicBool,
 }
 
@@ -30,8 +31,11 @@ impl Tally {
         self.answered.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn failed(&self, why: String) {
-        self.failures.lock().unwrap().push(why);
+    fn failed(&self, why: &str) {
+        // When it happened tells what was the matter: the delay, the gate, or the last breath.
+        let since = self.signalled.lock().unwrap().map(|signalled| signalled.elapsed().as_millis());
+        let failure = format!("{since:?} ms after the last signal: {why}");
+        self.failures.lock().unwrap().push(failure);
     }
 
     fn stopped(&self) -> bool {
@@ -45,7 +49,8 @@ fn rounds() -> usize {
 
 fn start() -> Server {
     Server::start(&[
-        ("DRAIN_DELAY", "400"),
+        // Several times as long as any client thinks: whoever is not idle for good is told in time.
+        ("DRAIN_DELAY", "600"),
         ("SHUTDOWN_TIMEOUT", "10s"),
         ("MAX_CONNECTIONS_PER_IP", "0"),
         ("ACCESS_LOG", "errors"),
@@ -78,6 +83,7 @@ where
         tokio::time::sleep(Duration::from_millis(dice.below(150))).await;
         let mut old = std::mem::replace(&mut current, next);
         old.signal(signal);
+        *tally.signalled.lock().unwrap() = Some(Instant::now());
         let address = old.address;
         let code = blocking(move || old.wait_exit(PATIENCE)).await;
         codes.push(code.and_then(Result::ok));
