@@ -1,0 +1,129 @@
+//! Clients that do not open their windows: the socket is writable, the stream is not.
+
+use std::time::{Duration, Instant};
+
+use crate::support::http1::Conn;
+use crate::support::http2::{H2, request, window_update};
+use crate::support::problem::assert_document;
+use crate::support::server::Server;
+use crate::support::{PATIENCE, assert_eventually};
+
+const INITIAL_WINDOW: u16 = 4;
+const BODY: usize = 40_000;
+
+/// Uploads a body to `/echo` on `stream`.
+fn ask(h2: &mut H2, stream: u32) {
+    h2.send(&request(stream, "POST", "/echo", &[], false));
+    h2.upload(stream, BODY);
+}
+
+#[test]
+fn a_stream_whose_window_stays_shut_is_reset_and_its_neighbours_live_on() {
+    let server = Server::start(&[("WRITE_TIMEOUT", "700")]);
+    let mut h2 = H2::open_with(server.address, &[(INITIAL_WINDOW, 0)]);
+    ask(&mut h2, 1);
+    h2.send(&request(3, "POST", "/echo", &[], false));
+    h2.send(&window_update(3, 1 << 20));
+    h2.upload(3, BODY);
+    assert_eq!(h2.answer(3).body.len(), BODY);
+    let stalled = h2.answer(1);
+    assert!(stalled.reset.is_some() && stalled.body.is_empty(), "{}", h2.state());
+    h2.send(&request(5, "POST", "/echo", &[], false));
+    h2.send(&window_update(5, 1 << 20));
+    h2.upload(5, BODY);
+    assert_eq!(h2.answer(5).body.len(), BODY);
+    server.assert_refused_once("slow_reader");
+}
+
+#[test]
+fn a_stream_whose_window_opens_by_drops_is_cut_off() {
+    // What the system buffers is no client's merit, so the first 32 KiB are free.
+    let server =
+        Server::start(&[("NESSEN_LIMITS_MIN_SEND_RATE", "32KiB/s after 500ms"), ("WRITE_TIMEOUT", "60s")]);
+    let mut h2 = H2::open_with(server.address, &[(INITIAL_WINDOW, 0)]);
+    h2.polite = false;
+    ask(&mut h2, 1);
+    let deadline = Instant::now() + PATIENCE;
+    while h2.end.is_none() && !h2.answers.get(&1).is_some_and(|answer| answer.done()) {
+        assert!(Instant::now() < deadline, "the drops were endured; {}", h2.state());
+        h2.try_send(&window_update(1, 5));
+        h2.pump_for(Duration::from_millis(40));
+    }
+    assert!(h2.answers[&1].body.len() < BODY, "{}", h2.state());
+    server.assert_refused_once("slow_reader");
+}
+
+#[test]
+fn a_stream_stuck_on_its_last_bytes_does_not_take_its_neighbours_with_it() {
+    let server = Server::start(&[("WRITE_TIMEOUT", "1500")]);
+    let mut h2 = H2::open_with(server.address, &[(INITIAL_WINDOW, 0)]);
+    h2.polite = false;
+    ask(&mut h2, 1);
+    // Enough for the answer to begin, and to lie whole in the server's buffer.
+    h2.send(&window_update(1, 5));
+    let mut stream = 3;
+    while !h2.answers.get(&1).is_some_and(|answer| answer.done()) {
+        h2.send(&request(stream, "POST", "/echo", &[], false));
+        h2.send(&window_update(stream, 1 << 20));
+        h2.upload(stream, 100);
+        assert_eq!(h2.answer(stream).body.len(), 100, "{}", h2.state());
+        stream += 2;
+        h2.pump_for(Duration::from_millis(50));
+    }
+    assert!(h2.answers[&1].reset.is_some(), "{}", h2.state());
+    server.assert_refused_once("slow_reader");
+}
+
+#[test]
+fn a_connection_whose_window_stays_shut_does_not_live_for_ever() {
+    let server = Server::start(&[("WRITE_TIMEOUT", "700")]);
+    let mut h2 = H2::open_with(server.address, &[(INITIAL_WINDOW, 1 << 20)]);
+    // The connection's window of 65 535 bytes is never opened again: the second answer is stuck.
+    h2.polite = false;
+    ask(&mut h2, 1);
+    ask(&mut h2, 3);
+    h2.pump_until("an end", |h2| {
+        h2.end.is_some() || [1, 3].iter().any(|id| h2.answers.get(id).is_some_and(|a| a.reset.is_some()))
+    });
+    assert_eventually(PATIENCE, "slow_reader", || server.rejections("slow_reader") >= 1.0);
+}
+
+#[test]
+fn a_connection_that_is_not_read_is_reset() {
+    let server = Server::start(&[
+        ("WRITE_TIMEOUT", "700"),
+        ("MAX_BODY_SIZE", "32MiB"),
+        ("MAX_RESPONSE_SIZE", "32MiB"),
+    ]);
+    // Windows wide open, and a socket that nobody reads.
+    let mut h2 = H2::on(Conn::open_narrow(server.address), &[(INITIAL_WINDOW, (1 << 31) - 1)]);
+    h2.send(&window_update(0, (1 << 30) - 1));
+    h2.send(&request(1, "POST", "/echo", &[], false));
+    h2.upload(1, 24 << 20);
+    server.assert_refused_once("slow_reader");
+}
+
+#[test]
+fn a_wide_window_is_served_to_the_end() {
+    let server =
+        Server::start(&[("WRITE_TIMEOUT", "700"), ("NESSEN_LIMITS_MIN_SEND_RATE", "1000 B/s after 500ms")]);
+    let mut h2 = H2::open(server.address);
+    for stream in [1, 3, 5] {
+        ask(&mut h2, stream);
+        let answer = h2.answer(stream);
+        assert_eq!((answer.status, answer.body.len()), (Some(200), BODY));
+    }
+}
+
+#[test]
+fn an_upload_that_overruns_its_window_is_an_error_and_not_memory() {
+    let server = Server::start(&[("MAX_BODY_SIZE", "32MiB"), ("NESSEN_HTTP2_STREAM_WINDOW", "64KiB")]);
+    let mut h2 = H2::open(server.address);
+    assert_eq!(h2.settings.get(&INITIAL_WINDOW), Some(&65_536), "{:?}", h2.settings);
+    // `/nowhere` is answered without its body being read, so its window never opens again.
+    h2.send(&request(1, "POST", "/nowhere", &[], false));
+    let refused = h2.answer(1);
+    assert_eq!(refused.status, Some(404));
+    assert_document(&refused.body, 404, "NOT_FOUND");
+    h2.assert_serves(3);
+}

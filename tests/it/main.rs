@@ -1,0 +1,22 @@
+//! Black-box tests: the real binary on real sockets, held to the contract of the documentation.
+//!
+//! A module per subject. Nothing here knows how the server is built; what a test needs to know about
+//! its state it asks the server: its log, its metrics, its answers, its exit code.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "a test that cannot go on must stop, and these threads are its own"
+)]
+
+mod framing;
+mod life;
+mod limits_http1;
+mod limits_http2;
+mod replacement;
+mod support;

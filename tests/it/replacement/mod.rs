@@ -1,0 +1,121 @@
+//! Zero failed requests across a replacement, with clients that send what must not be sent twice.
+//!
+//! A balancer that honours `/ready` stands before the server. Again and again a replacement is
+//! started and the old one told to go, at a moment nobody can plan for. `NESSEN_LONG=1` makes it
+//! two hundred rounds.
+
+mod http1;
+mod http2;
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use crate::support::balancer::Balancer;
+use crate::support::server::Server;
+use crate::support::{Dice, PATIENCE};
+
+/// What the clients have seen.
+#[derive(Default)]
+struct Tally {
+    answered: AtomicU64,
+    failures: Mutex<Vec<String>>,
+    signalled: Mutex<Option<Instant>>,
+    stop: AtomicBool,
+}
+
+impl Tally {
+    fn answered(&self) {
+        self.answered.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn failed(&self, why: &str) {
+        // When it happened tells what was the matter: the delay, the gate, or the last breath.
+        let since = self.signalled.lock().unwrap().map(|signalled| signalled.elapsed().as_millis());
+        let failure = format!("{since:?} ms after the last signal: {why}");
+        self.failures.lock().unwrap().push(failure);
+    }
+
+    fn stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+}
+
+fn rounds() -> usize {
+    if std::env::var_os("NESSEN_LONG").is_some() { 200 } else { 20 }
+}
+
+fn start() -> Server {
+    Server::start(&[
+        // Several times as long as any client thinks: whoever is not idle for good is told in time.
+        ("DRAIN_DELAY", "600"),
+        ("SHUTDOWN_TIMEOUT", "10s"),
+        ("MAX_CONNECTIONS_PER_IP", "0"),
+        ("ACCESS_LOG", "errors"),
+    ])
+}
+
+/// Drives `clients` through `rounds` replacements, each by `signal`, and returns what they saw
+/// and the exit codes.
+async fn replace<C, F>(
+    rounds: usize,
+    signal: Signal,
+    clients: usize,
+    client: C,
+) -> (Arc<Tally>, Vec<Option<i32>>)
+where
+    C: Fn(usize, std::net::SocketAddr, Arc<Tally>) -> F,
+    F: Future<Output = ()> + Send + 'static,
+{
+    let mut dice = Dice::new();
+    let tally = Arc::new(Tally::default());
+    let balancer = Balancer::start().await;
+    let mut current = blocking(start).await;
+    balancer.add(current.address).await;
+    let tasks: Vec<_> =
+        (0..clients).map(|number| tokio::spawn(client(number, balancer.address, tally.clone()))).collect();
+    let mut codes = Vec::new();
+    for _ in 0..rounds {
+        let next = blocking(start).await;
+        balancer.add(next.address).await;
+        tokio::time::sleep(Duration::from_millis(dice.below(150))).await;
+        let mut old = std::mem::replace(&mut current, next);
+        old.signal(signal);
+        *tally.signalled.lock().unwrap() = Some(Instant::now());
+        let address = old.address;
+        let code = blocking(move || old.wait_exit(PATIENCE)).await;
+        codes.push(code.and_then(Result::ok));
+        balancer.remove(address);
+    }
+    tally.stop.store(true, Ordering::Relaxed);
+    for task in tasks {
+        tokio::time::timeout(PATIENCE, task).await.expect("a client hangs").expect("a client panicked");
+    }
+    (tally, codes)
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    tokio::task::spawn_blocking(work).await.unwrap()
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+}
+
+/// Fails unless every request was answered and every process drained.
+#[track_caller]
+fn assert_nothing_lost(tally: &Tally, codes: &[Option<i32>], at_least: u64) {
+    let failures = tally.failures.lock().unwrap();
+    let answered = tally.answered.load(Ordering::Relaxed);
+    assert!(
+        failures.is_empty(),
+        "{} of {} requests failed: {:#?}",
+        failures.len(),
+        answered + failures.len() as u64,
+        &failures[..failures.len().min(10)]
+    );
+    assert!(codes.iter().all(|code| *code == Some(0)), "exit codes {codes:?}");
+    assert!(answered >= at_least, "only {answered} requests were asked");
+}

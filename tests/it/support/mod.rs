@@ -1,0 +1,53 @@
+//! What the tests share: the server as a process, and clients that send exactly what they are told.
+
+pub(crate) mod balancer;
+pub(crate) mod http1;
+pub(crate) mod http2;
+pub(crate) mod problem;
+pub(crate) mod server;
+
+use std::time::{Duration, Instant};
+
+/// How long a test waits for what must come. Long, since the machine may be busy: only a failing
+/// test ever waits for it.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Waits until `condition` holds, and fails with `what` where it does not within `timeout`.
+#[track_caller]
+pub(crate) fn assert_eventually(timeout: Duration, what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + timeout;
+    while !condition() {
+        assert!(Instant::now() < deadline, "not within {timeout:?}: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// A pause that is itself part of an attack (a drip), never a wait for the server.
+pub(crate) fn pause(millis: u64) {
+    std::thread::sleep(Duration::from_millis(millis));
+}
+
+/// Numbers that differ from run to run, for moments nobody can plan for. Printed by the tests that
+/// use it, so that a failure can be looked at again.
+pub(crate) struct Dice(u64);
+
+impl Dice {
+    /// Seeded from the clock, or from `NESSEN_SEED`.
+    pub(crate) fn new() -> Self {
+        let seed =
+            std::env::var("NESSEN_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(|| {
+                let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+                now.as_nanos() as u64
+            });
+        eprintln!("NESSEN_SEED={seed}");
+        Self(seed | 1)
+    }
+
+    /// A number under `bound` (xorshift64).
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % bound.max(1)
+    }
+}
