@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, header};
+use http::{Request, Response};
 use pin_project_lite::pin_project;
 use tower::{Layer, Service};
 
@@ -46,8 +46,6 @@ fn answer(refusal: Refusal, exchange: Option<&Exchange>, metrics: &Metrics) -> R
         exchange.close_after();
     }
     let mut response = refusal.into_response(exchange.map_or("", Exchange::id));
-    // The one security header that a problem document has a use for.
-    response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response.extensions_mut().insert(reason);
     response
 }

@@ -69,8 +69,11 @@ where
         if let Some(exchange) = exchange {
             let _ = exchange.request_id.set(id.clone());
         }
-        // SECURITY: the handler sees this id alone, never what an untrusted client sent.
-        request.headers_mut().insert(self.name.clone(), id.clone());
+        // SECURITY: the handler sees this id alone, never what an untrusted client sent. Where the
+        // client sent none it is added at the handler, so that it does not count as the client's.
+        if request.headers().contains_key(&self.name) {
+            request.headers_mut().insert(self.name.clone(), id.clone());
+        }
         RequestIdFuture { inner: self.inner.call(request), header: Some((self.name.clone(), id)) }
     }
 }

@@ -8,6 +8,9 @@ use std::time::Duration;
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
 
+/// The timer counts whole milliseconds, and must not fire a hair before its deadline.
+const GRAIN: Duration = Duration::from_millis(1);
+
 pin_project! {
     /// Set anew only for an earlier deadline: a later one is found when it fires, so that requests
     /// which come and go never touch the timer.
@@ -19,10 +22,15 @@ pin_project! {
 }
 
 impl Clock {
+    /// Whether it is armed and will fire by `at`, so that nothing need be done until then.
+    pub(super) fn covers(self: Pin<&mut Self>, at: Instant) -> bool {
+        let sleep = self.project().sleep.as_pin_mut();
+        sleep.is_some_and(|sleep| !sleep.is_elapsed() && sleep.deadline() <= at + GRAIN)
+    }
+
     /// Ready at `at` or earlier; the caller then looks again at what is due.
     pub(crate) fn wait_until(self: Pin<&mut Self>, at: Instant, cx: &mut Context<'_>) -> Poll<()> {
-        // The timer counts whole milliseconds, and must not fire a hair before its deadline.
-        let at = at + Duration::from_millis(1);
+        let at = at + GRAIN;
         let mut this = self.project();
         match this.sleep.as_mut().as_pin_mut() {
             None => this.sleep.set(Some(sleep_until(at))),

@@ -20,7 +20,6 @@ use super::state::ConnState;
 use super::transport::Transport;
 use super::{detect, http1, http2, linger};
 use crate::protocol::Protocol;
-use crate::random;
 use crate::refusal::{Reason, Refusal};
 
 /// How long a connection is idle before its parser is taken down.
@@ -145,8 +144,8 @@ pub async fn serve<T: Transport, S: Stack>(
 
 /// Answers a refusal that no request carries, and counts it.
 async fn refuse<T: Transport>(transport: T, refusal: Refusal, state: &ConnState, context: &Context) {
-    context.refused(refusal.reason, state.peer.ip(), Protocol::Http1);
-    linger::close(transport, &refusal.into_http1(&String::from_utf8_lossy(&random::hex_id())), true).await;
+    let answer = context.refuse(refusal, state.peer.ip(), Protocol::Http1);
+    linger::close(transport, &answer, true).await;
 }
 
 /// Makes room, or makes an end.

@@ -4,10 +4,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::{HeaderName, HeaderValue};
+
 use super::send_watch::SendLimits;
 use crate::client_address::TrustedProxies;
 use crate::lifecycle::Lifecycle;
 use crate::protocol::Protocol;
+use crate::random;
 use crate::refusal::{Reason, Refusal};
 use crate::telemetry::{AccessLog, Metrics};
 
@@ -78,6 +81,8 @@ pub struct Context {
     pub metrics: Arc<Metrics>,
     /// Lines for refusals that no request carries.
     pub access_log: AccessLog,
+    /// The field that names a request in its answer.
+    pub request_id_header: HeaderName,
 }
 
 impl ConnectionLimits {
@@ -94,9 +99,21 @@ impl ConnectionLimits {
 }
 
 impl Context {
-    /// Counts and logs a refusal that no request carries.
+    /// Counts and logs a refusal that no request carries and nothing answers.
     pub fn refused(&self, reason: Reason, client: IpAddr, protocol: Protocol) {
         self.metrics.rejected(reason);
-        self.access_log.refused_connection(reason, client, protocol);
+        self.access_log.refused_connection(reason, client, protocol, None);
+    }
+
+    /// Counts and logs a refusal that no request carries; the answer to it, as HTTP/1.1 bytes.
+    pub fn refuse(&self, refusal: Refusal, client: IpAddr, protocol: Protocol) -> Vec<u8> {
+        let id = random::hex_id();
+        let id = std::str::from_utf8(&id).unwrap_or_default();
+        self.metrics.rejected(refusal.reason);
+        self.access_log.refused_connection(refusal.reason, client, protocol, Some(id));
+        match HeaderValue::from_str(id) {
+            Ok(value) => refusal.field(self.request_id_header.clone(), value).into_http1(id),
+            Err(_) => refusal.into_http1(id),
+        }
     }
 }

@@ -9,6 +9,7 @@ mod http1;
 mod http2;
 pub mod linger;
 pub mod listener;
+mod outgoing;
 mod park;
 pub mod registry;
 pub mod send_watch;

@@ -9,14 +9,15 @@ use std::task::{Context as TaskContext, Poll, ready};
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, header};
-use http_body::{Body, Frame, SizeHint};
+use http_body::Body;
 use hyper::body::Incoming;
 use pin_project_lite::pin_project;
 use tower::Service;
 
 use super::context::Context;
 use super::http1::Seen;
-use super::http2::{OutBuf, OutStream, Streams};
+use super::http2::Streams;
+use super::outgoing::{ConnBody, Running};
 use super::state::{ConnState, Order};
 use crate::body::BoxError;
 use crate::exchange::Exchange;
@@ -123,32 +124,6 @@ impl<S: Stack> hyper::service::Service<Request<Incoming>> for ConnService<S> {
     }
 }
 
-/// A request that is being served. Dropped before its answer is whole, it counts as cancelled.
-#[derive(Debug)]
-struct Running {
-    state: Arc<ConnState>,
-    context: Arc<Context>,
-    exchange: Arc<Exchange>,
-    stream: Option<Arc<OutStream>>,
-    answered: bool,
-    head: bool,
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // Bytes that reached the client make a cancelled download, which is everybody's right.
-        let answered = self.answered || self.stream.as_ref().is_some_and(|stream| stream.delivered() > 0);
-        self.state.leaves_body(!self.exchange.body_ended());
-        let cancelled = self.state.request_ends(answered);
-        if let (Some(stream), Some(http2)) = (&self.stream, &self.context.limits.http2) {
-            stream.finish();
-            if !answered && cancelled > http2.max_cancelled_streams {
-                stream.streams().accuse();
-            }
-        }
-    }
-}
-
 impl Running {
     /// Whether this is the last answer on its connection.
     fn is_last(&self, number: u64) -> bool {
@@ -201,7 +176,7 @@ where
             running.state.upgrades();
         }
         running.answered = running.head || response.body().is_end_stream();
-        Poll::Ready(Ok(response.map(|body| ConnBody { body, running })))
+        Poll::Ready(Ok(response.map(|body| ConnBody::new(body, running))))
     }
 }
 
@@ -213,46 +188,4 @@ fn number_or_life(running: &Running, number: u64) -> bool {
         || running.state.is_old_at(running.exchange.started)
         // A connection from before the drain is told in its turn, by the spread over the delay.
         || (running.state.accepted_in_drain && running.context.lifecycle.phase() >= Phase::Draining)
-}
-
-pin_project! {
-    /// A response body that keeps its request running until it is whole.
-    pub(crate) struct ConnBody<B> {
-        #[pin]
-        body: B,
-        running: Running,
-    }
-}
-
-impl<B> Body for ConnBody<B>
-where
-    B: Body<Data = Bytes, Error = BoxError>,
-{
-    type Data = OutBuf;
-    type Error = BoxError;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut TaskContext<'_>,
-    ) -> Poll<Option<Result<Frame<OutBuf>, BoxError>>> {
-        let mut this = self.project();
-        let frame = ready!(this.body.as_mut().poll_frame(cx));
-        let Some(frame) = frame else {
-            this.running.answered = true;
-            return Poll::Ready(None);
-        };
-        if frame.is_ok() && this.body.is_end_stream() {
-            this.running.answered = true;
-        }
-        let stream = &this.running.stream;
-        Poll::Ready(Some(frame.map(|frame| frame.map_data(|bytes| OutBuf::new(bytes, stream.as_ref())))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
 }

@@ -59,7 +59,6 @@ pub struct ConnState {
     orders: AtomicU8,
     requests: AtomicU64,
     cancelled: AtomicU64,
-    answered: AtomicU64,
     in_flight: AtomicU32,
     answering: AtomicBool,
     upgraded: AtomicBool,
@@ -88,7 +87,6 @@ impl ConnState {
             orders: AtomicU8::new(0),
             requests: AtomicU64::new(0),
             cancelled: AtomicU64::new(0),
-            answered: AtomicU64::new(0),
             in_flight: AtomicU32::new(0),
             answering: AtomicBool::new(false),
             upgraded: AtomicBool::new(false),
@@ -166,16 +164,10 @@ impl ConnState {
         self.idle_since.store(self.now(), Ordering::Relaxed);
         self.in_flight.fetch_sub(1, Ordering::AcqRel);
         if answered {
-            self.answered.fetch_add(1, Ordering::Relaxed);
             self.cancelled.load(Ordering::Relaxed)
         } else {
             self.cancelled.fetch_add(1, Ordering::Relaxed) + 1
         }
-    }
-
-    /// Requests that were answered whole.
-    pub fn answered(&self) -> u64 {
-        self.answered.load(Ordering::Relaxed)
     }
 
     /// Requests whose answer is not finished.

@@ -90,11 +90,10 @@ impl<S: Stack> Acceptor<S> {
     }
 
     fn refuse(&self, stream: TcpStream, peer: SocketAddr, refusal: Refusal, told: &Arc<Semaphore>) {
-        self.context.refused(refusal.reason, peer.ip(), Protocol::Unknown);
+        let bytes = self.context.refuse(refusal, peer.ip(), Protocol::Unknown);
         // Closed here, with its reason untold, where too many are being told theirs.
         let Ok(permit) = told.clone().try_acquire_owned() else { return };
         tokio::spawn(async move {
-            let bytes = refusal.into_http1(&String::from_utf8_lossy(&random::hex_id()));
             let _ = tokio::time::timeout(Duration::from_secs(1), linger::close(stream, &bytes, true)).await;
             drop(permit);
         });

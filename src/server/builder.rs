@@ -10,7 +10,7 @@ use axum::Router;
 
 use super::reload::{Reload, Reloader, apply_access_log, level, policy};
 use super::running::{BoundServer, Port};
-use super::stack::Shared;
+use super::stack::{Shared, immortal_name};
 use super::{Outcome, housekeeping};
 use crate::admin::AdminState;
 use crate::config::{Config, LogFormat as ConfigFormat, WorstCase};
@@ -173,7 +173,11 @@ impl Builder {
             let limits = self.limits.into();
             welcome::router(WelcomeState { lifecycle, readiness: readiness.clone(), metrics, limits, build })
         });
-        let app = AppHandler::new(router, shared.metrics.route_id(APP_ROUTE).index());
+        let app = AppHandler::new(
+            router,
+            shared.metrics.route_id(APP_ROUTE).index(),
+            immortal_name(&config.server.request_id_header),
+        );
         let registry = Registry::default();
         let main = main_port(&config, &shared)?;
         let admin = admin_port(&config, &shared)?;
@@ -287,6 +291,7 @@ fn context(config: &Config, shared: &Shared, max_requests: u64) -> Context {
         lifecycle: shared.lifecycle.clone(),
         metrics: shared.metrics.clone(),
         access_log: shared.access_log.clone(),
+        request_id_header: config.server.request_id_header.clone(),
     }
 }
 

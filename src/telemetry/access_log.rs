@@ -145,8 +145,15 @@ impl AccessLog {
     }
 
     /// Writes one line about a connection, or a part of one, that was refused without a request.
-    /// An idle connection that was closed is the normal end of one, and only told at DEBUG.
-    pub fn refused_connection(&self, reason: Reason, client: IpAddr, protocol: Protocol) {
+    /// `request_id` is what the client was told, if it was told anything. An idle connection that
+    /// was closed is the normal end of one, and only told at DEBUG.
+    pub fn refused_connection(
+        &self,
+        reason: Reason,
+        client: IpAddr,
+        protocol: Protocol,
+        request_id: Option<&str>,
+    ) {
         let level = if reason == Reason::Idle { Level::DEBUG } else { level(None, Some(reason)) };
         if self.settings.mode.load(Ordering::Relaxed) == AccessMode::Off as u8 || !self.lets_through(level) {
             return;
@@ -155,6 +162,12 @@ impl AccessLog {
             let now = SystemTime::now();
             if self.json() {
                 json_head(line, now, level, "refused");
+                if let Some(id) = request_id {
+                    line.extend_from_slice(b",\"request_id\":\"");
+                    // Our own hexadecimal digits: nothing to escape.
+                    line.extend_from_slice(id.as_bytes());
+                    line.push(b'"');
+                }
                 line.extend_from_slice(b",\"client\":\"");
                 address(line, client);
                 line.extend_from_slice(b"\",\"protocol\":\"");

@@ -116,8 +116,8 @@ fn a_long_target_is_cut_on_a_character() {
 fn a_connection_refused_without_a_request_has_its_line() {
     let (log, text) = log(LogFormat::Json, AccessMode::Errors, LevelFilter::INFO);
     let client = "2001:db8::1".parse().unwrap();
-    log.refused_connection(Reason::TooManyConnections, client, Protocol::Unknown);
-    log.refused_connection(Reason::Idle, client, Protocol::Http1);
+    log.refused_connection(Reason::TooManyConnections, client, Protocol::Unknown, None);
+    log.refused_connection(Reason::Idle, client, Protocol::Http1, None);
     let line: serde_json::Value = serde_json::from_str(&text()).unwrap();
     assert_eq!(line["message"], "refused");
     assert_eq!((&line["client"], &line["level"]), (&"2001:db8::1".into(), &"INFO".into()));

@@ -4,11 +4,11 @@ use std::error::Error;
 
 use axum::body::Body;
 use axum::extract::Request;
-use http::{HeaderValue, Method, Response, header};
+use http::{HeaderValue, Method, Response, StatusCode, header};
 use http_body_util::BodyExt;
 
 use super::{method_not_allowed, refused};
-use crate::refusal::{Reason, Refusal};
+use crate::refusal::Refusal;
 
 /// Reads the whole body before it answers: what is too large or too slow is then refused with a
 /// status, not in the middle of an answer. The layers around it bound what it holds.
@@ -16,7 +16,17 @@ pub(super) async fn answer(request: Request) -> Response<Body> {
     let (parts, body) = request.into_parts();
     let body = match body.collect().await {
         Ok(body) => body.to_bytes(),
-        Err(error) => return refused(refusal_of(&error)),
+        Err(error) => {
+            return match refusal_of(&error) {
+                Some(refusal) => refused(refusal),
+                // The client took its request back, and nobody reads this.
+                None => {
+                    let mut response = Response::new(Body::empty());
+                    *response.status_mut() = StatusCode::BAD_REQUEST;
+                    response
+                }
+            };
+        }
     };
     if body.is_empty() && (parts.method == Method::GET || parts.method == Method::HEAD) {
         return method_not_allowed("POST, PUT, PATCH, DELETE");
@@ -33,14 +43,14 @@ pub(super) async fn answer(request: Request) -> Response<Body> {
     response
 }
 
-/// A limit that ended the body says so itself; anything else is a body that is no HTTP.
-fn refusal_of(error: &(dyn Error + 'static)) -> Refusal {
+/// What ended the body says so itself.
+fn refusal_of(error: &(dyn Error + 'static)) -> Option<Refusal> {
     let mut cause = Some(error);
     while let Some(error) = cause {
         if let Some(refusal) = error.downcast_ref::<Refusal>() {
-            return refusal.clone();
+            return Some(refusal.clone());
         }
         cause = error.source();
     }
-    Refusal::new(Reason::MalformedRequest, "the request body could not be read to its end")
+    None
 }

@@ -10,7 +10,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
 use axum::routing::{any, get};
-use http::{HeaderValue, Response, header};
+use http::{HeaderValue, Method, Response, StatusCode, Uri, header};
 
 use super::refused;
 use crate::lifecycle::Lifecycle;
@@ -76,7 +76,15 @@ async fn favicon() -> Response<Body> {
     answer("image/svg+xml", "public, max-age=86400", include_str!("favicon.svg"))
 }
 
-pub(crate) async fn not_found() -> Response<Body> {
+pub(crate) async fn not_found(method: Method, uri: Uri) -> Response<Body> {
+    // `OPTIONS *` asks about the server as a whole (RFC 9110 section 9.3.7).
+    if method == Method::OPTIONS && uri.path() == "*" {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = StatusCode::NO_CONTENT;
+        let allow = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+        response.headers_mut().insert(header::ALLOW, allow);
+        return response;
+    }
     refused(Refusal::new(Reason::NotFound, "nothing is served at this path"))
 }
 

@@ -164,7 +164,12 @@ where
                 let bytes = frame.data_ref().map_or(0, Bytes::len) as u64;
                 Poll::Ready(Some(watch.arrived(bytes).map(|()| frame)))
             }
-            Poll::Ready(Some(Err(_))) => {
+            Poll::Ready(Some(Err(error))) => {
+                let error = error.into();
+                if is_cancelled(&*error) {
+                    // The client took its request back: nobody is left to be refused.
+                    return Poll::Ready(Some(Err(error)));
+                }
                 // What the parser found is told to nobody: it would reflect the input.
                 let refusal = Refusal::new(
                     Reason::MalformedRequest,
@@ -182,4 +187,16 @@ where
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
     }
+}
+
+/// Whether the client reset the HTTP/2 stream (RFC 9113 section 8.4.2 allows it at any time).
+fn is_cancelled(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut error = Some(error);
+    while let Some(link) = error {
+        if let Some(h2) = link.downcast_ref::<h2::Error>() {
+            return h2.is_reset() && h2.is_remote();
+        }
+        error = link.source();
+    }
+    false
 }

@@ -96,11 +96,14 @@ pub(crate) async fn drive<T: Transport, S: Stack>(
         loop {
             let Some((at, due)) = deadline(state, context, &mut sends) else { return Poll::Pending };
             // Mostly the timer is armed for earlier already, and the clock is not even read.
-            if clock.as_mut().wait_until(at, cx).is_pending() {
+            if clock.as_mut().covers(at) {
                 return Poll::Pending;
             }
             if at <= Instant::now() {
                 return Poll::Ready(Event::Due(due));
+            }
+            if clock.as_mut().wait_until(at, cx).is_pending() {
+                return Poll::Pending;
             }
         }
     })

@@ -169,25 +169,25 @@ impl<'a> Watch<'a> {
             Some(since) => Some(due(since + self.context.limits.headers_timeout, Reason::HeadersTimeout)?),
             None => None,
         };
-        let next = if self.state.in_flight() == 0 && !self.streams.outstanding() {
+        let next = if self.state.in_flight() == 0 {
+            // What is still buffered of finished answers is little, and no reason to stay for long.
             let idle = self.state.idle_since();
             if self.state.ordered(Order::CloseIdle) {
-                let at = idle + CLOSE_AFTER;
-                if at <= now { return Err(Event::CloseIdle) } else { at }
+                let outstanding = self.streams.outstanding();
+                let at = idle + if outstanding { self.context.limits.send.timeout } else { CLOSE_AFTER };
+                if at <= now {
+                    return Err(Event::CloseIdle);
+                }
+                at.min(now + CLOSE_AFTER)
             } else {
                 due(idle + self.context.limits.idle_timeout, Reason::Idle)?
             }
         } else {
             if self.next_judgement <= now {
                 self.next_judgement = now + tick(self.context);
-                let (resets, beyond) = self.streams.judge();
-                for _ in 0..resets {
+                for _ in 0..self.streams.judge() {
                     let client = self.state.peer.ip();
                     self.context.refused(Reason::SlowReader, client, Protocol::Http2);
-                }
-                if beyond {
-                    // Only the connection as a whole can still be taken away from it.
-                    return Err(Event::Abort);
                 }
             }
             self.next_judgement

@@ -16,6 +16,8 @@ pub(crate) mod kind {
 }
 
 const END_HEADERS: u8 = 0x4;
+/// On DATA and HEADERS: the last frame of a message.
+pub(super) const END_STREAM: u8 = 0x1;
 
 /// One frame header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::super::state::ConnState;
 use super::super::transport::Transport;
-use super::frames::{FrameHead, FrameReader, kind};
+use super::frames::{END_STREAM, FrameHead, FrameReader, kind};
 
 /// The client's connection preface (RFC 9113 section 3.4).
 pub(crate) const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -75,6 +75,8 @@ pub(crate) struct Http2Io<T> {
     max_block: usize,
     max_cancelled: u64,
     resets: u64,
+    /// Answers whose end is on its way to the client.
+    completed: u64,
 }
 
 impl<T: Transport> Http2Io<T> {
@@ -102,6 +104,7 @@ impl<T: Transport> Http2Io<T> {
             max_block,
             max_cancelled,
             resets: 0,
+            completed: 0,
         };
         (io, slot)
     }
@@ -127,7 +130,7 @@ impl<T: Transport> Http2Io<T> {
             }
         });
         // A client may give up what it asked for, but not most of it, for ever.
-        let too_many_resets = self.resets > self.max_cancelled.saturating_add(self.state.answered());
+        let too_many_resets = self.resets > self.max_cancelled.saturating_add(self.completed);
         if !calm || too_many_resets || self.reads.block_size > self.max_block {
             self.ledger.abusive.store(true, Ordering::Release);
         }
@@ -140,8 +143,10 @@ impl<T: Transport> Http2Io<T> {
     }
 
     fn wrote(&mut self, bytes: &[u8]) {
-        let Self { writes, allowance, .. } = self;
+        let Self { writes, allowance, completed, .. } = self;
         writes.feed(bytes, |frame| {
+            let ends = matches!(frame.kind, kind::DATA | kind::HEADERS) && frame.flags & END_STREAM != 0;
+            *completed += u64::from(ends);
             if frame.kind == kind::DATA {
                 allowance.earn(PER_DATA_FRAME);
             }

@@ -44,6 +44,8 @@ pub struct OutStream {
     /// Milliseconds of the connection's life at which it last moved.
     moved: AtomicU64,
     finished: AtomicBool,
+    /// The end of the answer waits for its last bytes to leave.
+    awaited: AtomicBool,
     reset: AtomicBool,
     waker: AtomicWaker,
 }
@@ -69,6 +71,7 @@ impl Streams {
             delivered: AtomicU64::new(0),
             moved: AtomicU64::new(self.now()),
             finished: AtomicBool::new(false),
+            awaited: AtomicBool::new(false),
             reset: AtomicBool::new(false),
             waker: AtomicWaker::new(),
         });
@@ -109,11 +112,13 @@ impl Streams {
         all.iter().any(|(stream, _)| stream.outstanding.load(Ordering::Acquire) > 0)
     }
 
-    /// Looks at every stream: one that its client does not read is reset. Returns how many were,
-    /// and whether one of them is past resetting, since only its buffered end is left.
-    pub fn judge(&self) -> (usize, bool) {
+    /// Looks at every stream: one that its client does not read is reset. Returns how many were.
+    ///
+    /// A stream whose answer is finished is past resetting; what it may still have buffered is
+    /// little, and goes with the connection.
+    pub fn judge(&self) -> usize {
         let now = Instant::now();
-        let (mut resets, mut beyond) = (0, false);
+        let mut resets = 0;
         let mut all = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
         all.retain_mut(|(stream, watched)| {
             if stream.is_over() {
@@ -127,15 +132,14 @@ impl Streams {
             let since = self.epoch + Duration::from_millis(stream.moved.load(Ordering::Relaxed));
             let sent = stream.delivered.load(Ordering::Relaxed);
             let deadline = watched.sends.deadline(now, since, watched.waited, sent);
-            if !blocked || deadline > now {
+            if !blocked || deadline > now || stream.finished.load(Ordering::Acquire) {
                 return true;
             }
             resets += 1;
-            beyond |= stream.finished.load(Ordering::Acquire);
             stream.reset();
             false
         });
-        (resets, beyond)
+        resets
     }
 
     /// Resets all that is left: the connection is gone.
@@ -160,6 +164,13 @@ impl OutStream {
     /// Bytes that went out.
     pub fn delivered(&self) -> u64 {
         self.delivered.load(Ordering::Relaxed)
+    }
+
+    /// Whether bytes of it are still buffered; registers the task to be woken once none are.
+    pub fn is_outstanding(&self, waker: &Waker) -> bool {
+        self.awaited.store(true, Ordering::Release);
+        self.waker.register(waker);
+        self.outstanding.load(Ordering::Acquire) > 0
     }
 
     /// The answer has been handed over whole, or given up.
@@ -225,7 +236,10 @@ impl OutBuf {
         if let Some(stream) = &self.stream {
             stream.moved.store(stream.now(), Ordering::Relaxed);
             stream.delivered.fetch_add(bytes as u64, Ordering::Relaxed);
-            stream.outstanding.fetch_sub(bytes, Ordering::AcqRel);
+            let before = stream.outstanding.fetch_sub(bytes, Ordering::AcqRel);
+            if before == bytes && stream.awaited.load(Ordering::Acquire) {
+                stream.waker.wake();
+            }
         }
     }
 }
