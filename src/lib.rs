@@ -98,4 +98,11 @@ pub use config::Config;
 pub use server::{Outcome, Server};
 
 #[cfg(test)]
+mod docs_tests;
+#[cfg(test)]
 mod house_tests;
+
+/// The README's program, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;

@@ -88,3 +88,32 @@ impl Future for AppFuture {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::get;
+    use http_body_util::Empty;
+
+    use super::*;
+    use crate::body::EitherBody;
+    use crate::refusal::Reason;
+
+    #[tokio::test]
+    async fn a_handler_that_panics_costs_its_own_request() {
+        async fn panics() -> &'static str {
+            panic!("on purpose")
+        }
+        let router = Router::new().route("/panics", get(panics)).route("/fine", get(|| async { "fine" }));
+        let mut app = AppHandler::new(router, 0);
+        let request = |path| {
+            let body = EitherBody::<Empty<Bytes>>::own(Bytes::new());
+            Request::builder().uri(path).body(body).unwrap()
+        };
+        let refused = app.call(request("/panics")).await.unwrap();
+        let refusal = refused.extensions().get::<Refusal>().unwrap();
+        assert_eq!(refusal.reason, Reason::InternalError);
+        // The message may hold anything, and is for the log alone.
+        assert!(!refusal.detail.contains("purpose"));
+        assert_eq!(app.call(request("/fine")).await.unwrap().status(), 200);
+    }
+}

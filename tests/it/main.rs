@@ -10,6 +10,7 @@
     clippy::print_stderr,
     clippy::disallowed_methods,
     clippy::indexing_slicing,
+    clippy::string_slice,
     clippy::cast_possible_truncation,
     reason = "a test that cannot go on must stop, and these threads are its own"
 )]

@@ -1,0 +1,53 @@
+# One way to run each thing; .ci/run uses these recipes too. `just` lists them.
+
+[private]
+default:
+    @just --list --unsorted
+
+# Serve on port 3000
+run *arguments:
+    cargo run --release -- {{ arguments }}
+
+# Format the code
+fmt:
+    cargo fmt --all
+
+# Whether the code is formatted
+fmt-check:
+    cargo fmt --all --check
+
+# Every lint, as an error
+lint:
+    cargo clippy --all-targets --locked -- -D warnings
+
+# All tests
+test:
+    cargo test
+
+# The library's documentation, every warning an error
+doc:
+    RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked
+
+# Whether the generated pages are current, and the written ones name only what is there
+check-docs:
+    cargo test --locked --lib -- house_tests docs_tests golden the_documentation_is_current
+
+# Write the generated pages anew
+update-docs:
+    NESSEN_UPDATE_GOLDEN=1 cargo test --lib -- golden the_documentation_is_current
+
+# The binary, as it is shipped
+build:
+    cargo build --release --locked
+
+# Licenses, bans and sources of all dependencies
+deps:
+    .ci/dependencies
+
+# Size, start-up, and every endpoint of the built binary
+smoke: build
+    .ci/smoke
+
+# Everything that a change has to pass
+ci:
+    .ci/run
