@@ -27,8 +27,10 @@ pub struct Exchange {
     pub fragment: bool,
     /// The connection was accepted over `limits.max_connections`: only probes are answered on it.
     pub probe_only: bool,
-    /// Accepted while draining and not answered yet: the promise of an open listener still holds.
-    pub first_in_drain: bool,
+    /// Serving it was promised before the server began to refuse: it is the first request on a
+    /// connection that a draining server accepted, or an HTTP/2 stream that came before its client
+    /// can have known of the last one that counts.
+    pub promised: bool,
     /// Identifies the exchange in the log, the answer and the problem body. Set once, by the
     /// request id layer.
     pub request_id: OnceLock<HeaderValue>,
@@ -49,7 +51,7 @@ impl Exchange {
             started,
             fragment: false,
             probe_only: false,
-            first_in_drain: false,
+            promised: false,
             request_id: OnceLock::new(),
             route: AtomicU32::new(0),
             bytes_in: AtomicU64::new(0),

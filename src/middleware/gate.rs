@@ -8,16 +8,15 @@ use crate::exchange::Exchange;
 use crate::lifecycle::Lifecycle;
 use crate::refusal::{Reason, Refusal};
 
-/// After the drain delay nothing new is served, except the first request of a connection that the
-/// listener took in while it was still open: that was a promise, and its client cannot know.
+/// After the drain delay nothing new is served, except what was promised: the first request of a
+/// connection that the listener took in while it was still open, and HTTP/2 streams between the
+/// GOAWAY that announces the end and the one that names the last stream.
 #[derive(Debug, Clone)]
 pub struct DrainGate(pub Lifecycle);
 
 impl Check for DrainGate {
     fn check<B>(&self, request: &Request<B>) -> Result<(), Refusal> {
-        if !self.0.refuses_new_requests()
-            || Exchange::of(request).is_some_and(|exchange| exchange.first_in_drain)
-        {
+        if !self.0.refuses_new_requests() || Exchange::of(request).is_some_and(|exchange| exchange.promised) {
             return Ok(());
         }
         Err(Refusal::new(Reason::ServerShuttingDown, "the server is about to exit")

@@ -33,6 +33,9 @@ pub fn http1_builder(limits: &ConnectionLimits) -> hyper1::Builder {
     let mut builder = hyper1::Builder::new();
     // Our clocks run outside: hyper's would close without an answer, at a timer a request.
     builder.header_read_timeout(None);
+    // A client may close its sending side once it has asked, and still wants its answer. One that
+    // has gone for good is found out by the answer, or by the request's own clock.
+    builder.half_close(true);
     builder.max_buf_size(limits.max_head());
     // The default is on the stack; anything else moves every head to the heap.
     if limits.head.fields_count > 100 {

@@ -85,7 +85,8 @@ impl<S> ConnService<S> {
         let mut exchange = Exchange::new(peer, client, protocol, started);
         exchange.trusted_peer = trusted.trusts(peer.ip());
         exchange.probe_only = self.state.probe_only;
-        exchange.first_in_drain = self.state.accepted_in_drain && number == 1;
+        exchange.promised = (self.state.accepted_in_drain && number == 1)
+            || (protocol == Protocol::Http2 && self.state.was_just_told());
         if let Wire::Http1(seen) = &self.wire {
             let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
             exchange.fragment = seen.fragments.had_fragment(request.method(), request.uri());

@@ -24,6 +24,10 @@ pub enum Order {
     Abort = 4,
 }
 
+/// Milliseconds that the news of the end may take to a client and back (RFC 9113 section 6.8 asks
+/// for a round trip): a client that is busy or far away still has what it sent before served.
+const TELLING: u64 = 2000;
+
 /// A moment, or none, that several parties read and write.
 #[derive(Debug, Default)]
 pub struct Stamp(AtomicU64);
@@ -57,6 +61,7 @@ pub struct ConnState {
     epoch: Instant,
     waker: AtomicWaker,
     orders: AtomicU8,
+    told: Stamp,
     requests: AtomicU64,
     cancelled: AtomicU64,
     in_flight: AtomicU32,
@@ -85,6 +90,7 @@ impl ConnState {
             epoch: Instant::now(),
             waker: AtomicWaker::new(),
             orders: AtomicU8::new(0),
+            told: Stamp::default(),
             requests: AtomicU64::new(0),
             cancelled: AtomicU64::new(0),
             in_flight: AtomicU32::new(0),
@@ -131,6 +137,16 @@ impl ConnState {
     pub fn order(&self, order: Order) {
         self.orders.fetch_or(order as u8, Ordering::AcqRel);
         self.waker.wake();
+    }
+
+    /// The client has just been told that the connection ends.
+    pub fn tell(&self) {
+        self.told.set(self.now());
+    }
+
+    /// Whether it was told so recently that what it sends may have been on its way before.
+    pub fn was_just_told(&self) -> bool {
+        self.told.get().is_some_and(|told| self.now().saturating_sub(told) < TELLING)
     }
 
     /// Whether the order was given.

@@ -82,6 +82,7 @@ pub(crate) async fn drive<T: Transport, S: Stack>(
             streams.register(cx.waker());
             if !told && (state.ordered(Order::GoAway) || state.age() >= state.max_age) {
                 told = true;
+                state.tell();
                 connection.as_mut().graceful_shutdown();
             }
             if state.ordered(Order::Abort) {
