@@ -104,7 +104,7 @@ mod tests {
             panic!("on purpose")
         }
         let router = Router::new().route("/panics", get(panics)).route("/fine", get(|| async { "fine" }));
-        let mut app = AppHandler::new(router, 0);
+        let mut app = AppHandler::new(router, 0, HeaderName::from_static("x-request-id"));
         let request = |path| {
             let body = EitherBody::<Empty<Bytes>>::own(Bytes::new());
             Request::builder().uri(path).body(body).unwrap()
