@@ -249,6 +249,10 @@ impl Default for Config {
 impl Config {
     /// What the environment says, and the file that `NESSEN_CONFIG` names, over the defaults.
     ///
+    /// `limits.max_connections` at `auto` follows from the soft limit of open files: a program that
+    /// wants all that it may have calls [`raise_open_files`](super::raise_open_files) first, as the
+    /// binary does.
+    ///
     /// # Errors
     /// All that is wrong, at once.
     pub fn from_env() -> Result<Self, ConfigErrors> {

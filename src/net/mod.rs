@@ -1,4 +1,9 @@
 //! From the socket to the layers: who may connect, what they speak, and how long each step may take.
+//!
+//! In the order in which a connection meets them: [`listener`] accepts, [`admission`] decides,
+//! [`registry`] enters it for the drain, [`connection`] serves it from its first byte to its last
+//! over a [`transport`], and [`linger`] closes it so that the last answer arrives. What everybody
+//! around one connection shares is its [`state`]; what all connections share is the [`context`].
 
 pub mod admission;
 mod clock;

@@ -89,6 +89,9 @@ impl fmt::Debug for Builder {
 
 impl Builder {
     /// Uses this configuration instead of the defaults; see [`Config::from_env`].
+    ///
+    /// The server runs on the Tokio runtime that it is called from: `server.workers` is for whoever
+    /// builds that, as the binary does.
     #[must_use]
     pub fn config(mut self, config: Config) -> Self {
         self.config = Some(config);
@@ -129,7 +132,9 @@ impl Builder {
         self
     }
 
-    /// The limits that the welcome page shows, and the bound on memory that they add up to.
+    /// The limits that the welcome page shows, and the bound on memory that they add up to; see
+    /// [`limit_rows`](super::limit_rows). Without it the page shows none, and request bodies may
+    /// take half of `limits.memory`.
     #[must_use]
     pub fn limits(mut self, rows: Vec<LimitRow>, worst_case: &WorstCase) -> Self {
         self.limits = rows;

@@ -20,7 +20,8 @@ pub use running::BoundServer;
 pub enum Outcome {
     /// Everything in flight was answered.
     Drained,
-    /// So many requests were cut off: the drain deadline passed, or a second signal came.
+    /// So many requests and upgraded connections were cut off: the drain deadline passed, or a
+    /// second signal came.
     CutOff(u64),
 }
 
@@ -34,7 +35,8 @@ impl Outcome {
     }
 }
 
-/// The runtime. See [`Server::builder`].
+/// Where a server begins: [`Server::builder`], then [`Builder::run`] or, for its address before it
+/// serves, [`Builder::bind`].
 #[derive(Debug)]
 pub struct Server;
 
