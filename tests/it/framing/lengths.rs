@@ -75,6 +75,13 @@ pub(super) fn cases() -> Vec<Case> {
             malformed_or_ambiguous(),
         ),
     ];
+    // A probe is answered when all else is refused; its connection is framed like any other.
+    let probe = |fields: &str| format!("GET /health HTTP/1.1\r\nHost: nessen.test\r\n{fields}\r\nhello");
+    cases.push(case("a body on a probe", probe("Content-Length: 5\r\n"), [served(), served_last()]));
+    let differing = probe("Content-Length: 5\r\nContent-Length: 6\r\n");
+    cases.push(case("a probe with lengths that differ", differing, [ambiguous()]));
+    let coded = probe("Transfer-Encoding: gzip, chunked\r\n");
+    cases.push(case("a probe with a coding before chunked", coded, [ambiguous()]));
     let bad_lengths = [
         ("a length with a plus", "+5"),
         ("a length under zero", "-5"),

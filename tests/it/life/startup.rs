@@ -56,6 +56,25 @@ fn probes_answer_under_every_name() {
 }
 
 #[test]
+fn operators_may_have_a_port_of_their_own() {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let server = Server::start(&[("ADMIN_PORT", &port.to_string()), ("NESSEN_ADMIN_HOST", "127.0.0.1")]);
+    let admin = SocketAddr::new(server.address.ip(), port);
+    let ask = |address: SocketAddr, path: &str| {
+        let mut conn = Conn::open(address);
+        conn.send(&get(path));
+        conn.read_response().status
+    };
+    for path in ["/metrics", "/version", "/api/health"] {
+        assert_eq!((ask(server.address, path), ask(admin, path)), (404, 200), "{path}");
+    }
+    for path in ["/health", "/ready"] {
+        assert_eq!((ask(server.address, path), ask(admin, path)), (200, 200), "{path}");
+    }
+    assert_eq!(ask(admin, "/badge/a/b.svg"), 404);
+}
+
+#[test]
 fn probes_that_are_fine_are_not_logged() {
     let server = Server::start(&[]);
     for path in ["/health", "/ready", "/metrics", "/livez"] {

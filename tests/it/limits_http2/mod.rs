@@ -2,6 +2,7 @@
 
 mod clocks;
 mod connections;
+mod fields;
 mod floods;
 mod honest;
 mod requests;

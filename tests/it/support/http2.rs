@@ -199,6 +199,11 @@ impl H2 {
         self.conn.try_send(bytes).is_ok()
     }
 
+    /// Bytes that the server has allowed on `stream`, or on all streams under 0, beyond the first.
+    pub(crate) fn credit(&self, stream: u32) -> u64 {
+        self.credit.get(&stream).copied().unwrap_or(0)
+    }
+
     /// Bytes that [`H2::upload`] may send on `stream` now.
     fn window(&self, stream: u32) -> u64 {
         let left = |stream: u32, first: u64| {
