@@ -54,5 +54,6 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
         Outcome::Drained => ExitCode::SUCCESS,
         // The deadline passed, and work was cut off.
         Outcome::CutOff(_) => ExitCode::from(3),
+        Outcome::Failed => ExitCode::FAILURE,
     })
 }

@@ -218,6 +218,7 @@ async fn run_server(sources: Sources, loaded: Loaded) -> ExitCode {
     match server.run().await {
         Ok(Outcome::Drained) => ExitCode::SUCCESS,
         Ok(Outcome::CutOff(_)) => ExitCode::from(EXIT_CUT_OFF),
+        Ok(Outcome::Failed) => fail(EXIT_FAILURE, "the server could no longer accept connections"),
         Err(error) => fail(EXIT_FAILURE, &format!("cannot take over the signals: {error}")),
     }
 }

@@ -21,5 +21,7 @@ pub mod send_watch;
 mod service;
 pub mod state;
 pub mod transport;
+mod upload;
 
 pub use service::Stack;
+pub use upload::Upload;

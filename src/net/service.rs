@@ -19,6 +19,7 @@ use super::http1::Seen;
 use super::http2::Streams;
 use super::outgoing::{ConnBody, Running};
 use super::state::{ConnState, Order};
+use super::upload::Upload;
 use crate::body::BoxError;
 use crate::exchange::Exchange;
 use crate::lifecycle::Phase;
@@ -27,7 +28,7 @@ use crate::protocol::Protocol;
 /// Everything between the connection and the handler.
 pub trait Stack:
     Service<
-        Request<Incoming>,
+        Request<Upload>,
         Response = Response<Self::Body>,
         Error = Infallible,
         Future: Future<Output = Result<Response<Self::Body>, Infallible>> + Send + 'static,
@@ -42,7 +43,7 @@ pub trait Stack:
 
 impl<S, B> Stack for S
 where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + Sync + 'static,
+    S: Service<Request<Upload>, Response = Response<B>, Error = Infallible> + Clone + Send + Sync + 'static,
     S::Future: Future<Output = Result<Response<B>, Infallible>> + Send + 'static,
     B: Body<Data = Bytes, Error = BoxError> + Send + 'static,
 {
@@ -74,7 +75,10 @@ impl<S> ConnService<S> {
     }
 
     fn exchange<B>(&self, request: &Request<B>) -> (Exchange, u64) {
-        let (started, number) = self.state.request_begins();
+        let (started, number) = match self.wire {
+            Wire::Http1(_) => self.state.request_begins(),
+            Wire::Http2(_) => self.state.stream_begins(),
+        };
         let peer = self.state.peer;
         let protocol = match self.wire {
             Wire::Http1(_) => Protocol::Http1,
@@ -112,6 +116,7 @@ impl<S: Stack> hyper::service::Service<Request<Incoming>> for ConnService<S> {
             Wire::Http1(_) => None,
             Wire::Http2(streams) => Some(streams.open()),
         };
+        let stream_wire = stream.is_some();
         let running = Running {
             state: self.state.clone(),
             context: self.context.clone(),
@@ -120,6 +125,7 @@ impl<S: Stack> hyper::service::Service<Request<Incoming>> for ConnService<S> {
             answered: false,
             head: request.method() == Method::HEAD,
         };
+        let request = request.map(|body| Upload::new(body, stream_wire));
         let inner = self.stack.borrow_mut().call(request);
         ConnFuture { inner, number, running: Some(running) }
     }

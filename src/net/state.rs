@@ -163,11 +163,19 @@ impl ConnState {
 
     /// A request head is whole; returns when its first byte came, and its number from 1.
     pub fn request_begins(&self) -> (Instant, u64) {
-        self.in_flight.fetch_add(1, Ordering::AcqRel);
         let started = self.head_since.get();
         self.head_since.clear();
-        let started = started.map_or_else(Instant::now, |started| self.at(started));
-        (started, self.requests.fetch_add(1, Ordering::Relaxed) + 1)
+        (started.map_or_else(Instant::now, |started| self.at(started)), self.count_request())
+    }
+
+    /// Likewise for a stream: by then the next head may be under way already, whose clock runs on.
+    pub fn stream_begins(&self) -> (Instant, u64) {
+        (Instant::now(), self.count_request())
+    }
+
+    fn count_request(&self) -> u64 {
+        self.in_flight.fetch_add(1, Ordering::AcqRel);
+        self.requests.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     /// A response head is on its way out.

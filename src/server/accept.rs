@@ -102,7 +102,8 @@ impl<S: Stack> Acceptor<S> {
 
 /// 10 % more or less, so that connections that came together do not go together.
 fn jitter(age: Duration) -> Duration {
-    age.mul_f64(0.9 + 0.2 * random::fraction())
+    let seconds = age.as_secs_f64() * (0.9 + 0.2 * random::fraction());
+    Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
 }
 
 /// Counts a connection's task that ends by a panic: the runtime keeps it from going further.

@@ -5,6 +5,7 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 
@@ -149,7 +150,7 @@ impl Builder {
     /// # Errors
     /// A socket could not be bound, or a thread not started.
     pub async fn bind(self) -> Result<BoundServer, BindError> {
-        let config = self.config.unwrap_or_default();
+        let config = finite(self.config.unwrap_or_default());
         let (writer, lifecycle) = lifecycle::begin();
         let (pipe, access_log, log) = logs(&config).map_err(BindError::Thread)?;
         let build = BuildInfo::current();
@@ -271,6 +272,26 @@ fn head_limits(config: &Config) -> HeadLimits {
         fields_too_large: fields.too_large(),
         too_many_fields: fields.too_many(),
     }
+}
+
+/// Time-outs that are never meant to fire, as spans that can be added to any moment: a program may
+/// well have set `Duration::MAX`.
+fn finite(mut config: Config) -> Config {
+    const A_CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+    let Config { limits, shutdown, .. } = &mut config;
+    for duration in [
+        &mut limits.request_timeout,
+        &mut limits.headers_timeout,
+        &mut limits.idle_timeout,
+        &mut limits.body_timeout,
+        &mut limits.write_timeout,
+        &mut limits.max_connection_age,
+        &mut shutdown.drain_delay,
+        &mut shutdown.drain_timeout,
+    ] {
+        *duration = (*duration).min(A_CENTURY);
+    }
+    config
 }
 
 fn context(config: &Config, shared: &Shared, max_requests: u64) -> Context {

@@ -23,13 +23,15 @@ pub enum Outcome {
     /// So many requests and upgraded connections were cut off: the drain deadline passed, or a
     /// second signal came.
     CutOff(u64),
+    /// The server could no longer accept connections; what was in flight has been drained.
+    Failed,
 }
 
 impl Outcome {
     /// Requests that were cut off.
     pub fn cut_off(self) -> u64 {
         match self {
-            Self::Drained => 0,
+            Self::Drained | Self::Failed => 0,
             Self::CutOff(requests) => requests,
         }
     }

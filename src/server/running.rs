@@ -156,9 +156,17 @@ impl BoundServer {
             }
         };
         let mut first = std::pin::pin!(next());
+        let mut failed = false;
         let first = loop {
             tokio::select! {
                 event = &mut first => break event,
+                Some(ended) = acceptors.join_next() => {
+                    // Only a fault ends it before it is told to. A process that lives on and
+                    // accepts nothing would fool everybody who watches it.
+                    tracing::error!(?ended, "the server can no longer accept connections");
+                    failed = true;
+                    break Event::Interrupt;
+                }
                 Some(()) = hangups.recv() => reloader.reload(),
             }
         };
@@ -178,7 +186,7 @@ impl BoundServer {
         checks.abort();
         housekeeping.abort();
         let _ = tokio::task::spawn_blocking(move || pipe.flush(LAST_WORDS)).await;
-        outcome
+        if failed { Outcome::Failed } else { outcome }
     }
 }
 

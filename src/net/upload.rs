@@ -1,0 +1,83 @@
+//! A request body on its way from the wire to the layers.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use tokio::time::{Instant, timeout_at};
+
+/// Bytes of a refused upload that are thrown away at most.
+const MAX_BYTES: usize = 16 << 20;
+/// Time that is spent on it at most.
+const MAX_TIME: Duration = Duration::from_secs(5);
+
+/// The body of a request.
+///
+/// Dropped before its end on an HTTP/2 stream, it is drained for a moment: to stop reading there
+/// is to reset the stream, and clients take the reset for a failure and throw away the answer that
+/// says why. (RFC 9113 section 8.1 asks them not to; HTTP/1 connections linger for the same reason.)
+#[derive(Debug)]
+pub struct Upload {
+    body: Option<Incoming>,
+    drain: bool,
+}
+
+impl Upload {
+    pub(super) fn new(body: Incoming, drain: bool) -> Self {
+        let drain = drain && !body.is_end_stream();
+        Self { body: Some(body), drain }
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        if !self.drain || self.is_end_stream() {
+            return;
+        }
+        // The runtime may be gone before its last connection is.
+        if let (Some(body), Ok(runtime)) = (self.body.take(), tokio::runtime::Handle::try_current()) {
+            runtime.spawn(discard(body));
+        }
+    }
+}
+
+/// Reads the body to its end, within bounds. It counts against its connection's streams until then.
+async fn discard(mut body: Incoming) {
+    let deadline = Instant::now() + MAX_TIME;
+    let mut left = MAX_BYTES;
+    while let Ok(Some(Ok(frame))) = timeout_at(deadline, body.frame()).await {
+        match left.checked_sub(frame.data_ref().map_or(0, Bytes::len)) {
+            Some(rest) => left = rest,
+            None => return,
+        }
+    }
+}
+
+impl Body for Upload {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let Some(body) = &mut self.body else { return Poll::Ready(None) };
+        let frame = Pin::new(body).poll_frame(cx);
+        if matches!(frame, Poll::Ready(None | Some(Err(_)))) {
+            self.drain = false;
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.as_ref().map_or_else(SizeHint::default, Body::size_hint)
+    }
+}
