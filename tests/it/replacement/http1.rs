@@ -76,7 +76,7 @@ async fn client(number: usize, address: SocketAddr, tally: Arc<Tally>) {
         // cross the end of the connection on the way.
         let think = match number % 8 {
             7 => PATIENCE,
-            awake => Duration::from_millis([0, 1, 5, 20, 60, 100, 150][awake]),
+            awake => Duration::from_millis([0, 1, 5, 10, 20, 50, 100][awake]),
         };
         if let Some(open) = &mut stream {
             match ended_while_idle(open, think, &tally).await {

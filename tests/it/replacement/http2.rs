@@ -82,7 +82,7 @@ async fn exchange(send: SendRequest<Bytes>, body: String) -> Fate {
 
 /// One connection at a time, and several requests at a time on it.
 async fn client(number: usize, address: SocketAddr, tally: Arc<Tally>) {
-    let think = Duration::from_millis([1, 5, 20, 60, 150, 2_000][number % 6]);
+    let think = Duration::from_millis([1, 5, 20, 50, 100, 2_000][number % 6]);
     let mut request = 0u64;
     let mut open: Option<SendRequest<Bytes>> = None;
     while !tally.stopped() {

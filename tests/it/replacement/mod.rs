@@ -23,6 +23,8 @@ struct Tally {
     answered: AtomicU64,
     failures: Mutex<Vec<String>>,
     signalled: Mutex<Option<Instant>>,
+    /// Longest time, in milliseconds, for which this machine did not run who was due.
+    stall: AtomicU64,
     stop: AtomicBool,
 }
 
@@ -38,6 +40,17 @@ impl Tally {
         self.failures.lock().unwrap().push(failure);
     }
 
+    /// Watches the machine: a client that is not run does not notice anything in time.
+    async fn watch_stalls(&self) {
+        const TICK: Duration = Duration::from_millis(10);
+        while !self.stopped() {
+            let asleep = Instant::now();
+            tokio::time::sleep(TICK).await;
+            let late = asleep.elapsed().saturating_sub(TICK).as_millis();
+            self.stall.fetch_max(late as u64, Ordering::Relaxed);
+        }
+    }
+
     fn stopped(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
     }
@@ -50,7 +63,7 @@ fn rounds() -> usize {
 fn start() -> Server {
     Server::start(&[
         // Several times as long as any client thinks: whoever is not idle for good is told in time.
-        ("DRAIN_DELAY", "600"),
+        ("DRAIN_DELAY", "800"),
         ("SHUTDOWN_TIMEOUT", "10s"),
         ("MAX_CONNECTIONS_PER_IP", "0"),
         ("ACCESS_LOG", "errors"),
@@ -71,6 +84,8 @@ where
 {
     let mut dice = Dice::new();
     let tally = Arc::new(Tally::default());
+    let watched = tally.clone();
+    tokio::spawn(async move { watched.watch_stalls().await });
     let balancer = Balancer::start().await;
     let mut current = blocking(start).await;
     balancer.add(current.address).await;
@@ -111,9 +126,10 @@ fn assert_nothing_lost(tally: &Tally, codes: &[Option<i32>], at_least: u64) {
     let answered = tally.answered.load(Ordering::Relaxed);
     assert!(
         failures.is_empty(),
-        "{} of {} requests failed: {:#?}",
+        "{} of {} requests failed, on a machine that stalled for {} ms at most: {:#?}",
         failures.len(),
         answered + failures.len() as u64,
+        tally.stall.load(Ordering::Relaxed),
         &failures[..failures.len().min(10)]
     );
     assert!(codes.iter().all(|code| *code == Some(0)), "exit codes {codes:?}");
