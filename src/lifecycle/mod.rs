@@ -1,8 +1,8 @@
 //! The life of the process: its phase, the signals that move it, and whether it wants traffic.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-use std::time::Instant;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
@@ -11,6 +11,9 @@ pub mod readiness;
 pub mod signals;
 
 pub use phase::{Event, Phase};
+
+/// How long after the drain delay a request is still served that was on its way.
+pub const LAST_CALL: Duration = Duration::from_secs(2);
 
 /// A reader of the phase. Cheap to clone; every part of the server holds one.
 #[derive(Debug, Clone)]
@@ -23,7 +26,8 @@ pub struct Lifecycle {
 #[derive(Debug)]
 struct Shared {
     phase: AtomicU8,
-    refusing: AtomicBool,
+    /// Milliseconds of life, plus one, at which new requests began to be refused; zero before.
+    refusing: AtomicU64,
     started: Instant,
 }
 
@@ -39,7 +43,7 @@ pub fn begin() -> (LifecycleWriter, Lifecycle) {
     let (sender, receiver) = watch::channel(Phase::Starting);
     let shared = Arc::new(Shared {
         phase: AtomicU8::new(Phase::Starting as u8),
-        refusing: AtomicBool::new(false),
+        refusing: AtomicU64::new(0),
         started: Instant::now(),
     });
     (LifecycleWriter { watch: sender, shared: shared.clone() }, Lifecycle { watch: receiver, shared })
@@ -60,7 +64,8 @@ impl LifecycleWriter {
 
     /// Ends the drain delay: from now on new requests are refused.
     pub fn refuse_new_requests(&self) {
-        self.shared.refusing.store(true, Ordering::Release);
+        let now = u64::try_from(self.shared.started.elapsed().as_millis()).unwrap_or(u64::MAX - 1);
+        self.shared.refusing.store(now + 1, Ordering::Release);
     }
 }
 
@@ -71,9 +76,15 @@ impl Lifecycle {
         Phase::ALL.get(usize::from(phase)).copied().unwrap_or(Phase::Stopping)
     }
 
-    /// Whether the drain delay is over, so that new requests are refused.
+    /// Whether new requests are refused: the drain delay has been over for [`LAST_CALL`].
+    ///
+    /// A client that had nothing to ask during the delay was never told to go, and may be asking
+    /// at the very moment in which its connection is looked at and found idle.
     pub fn refuses_new_requests(&self) -> bool {
-        self.shared.refusing.load(Ordering::Acquire)
+        match self.shared.refusing.load(Ordering::Acquire) {
+            0 => false,
+            since => self.shared.started.elapsed() >= Duration::from_millis(since) + LAST_CALL,
+        }
     }
 
     /// When this life began.
