@@ -17,6 +17,9 @@ use crate::support::balancer::Balancer;
 use crate::support::server::Server;
 use crate::support::{Dice, PATIENCE};
 
+/// Several times as long as any client thinks: whoever is not asleep is told in time.
+const DRAIN_DELAY: Duration = Duration::from_millis(800);
+
 /// What the clients have seen.
 #[derive(Default)]
 struct Tally {
@@ -51,6 +54,19 @@ impl Tally {
         }
     }
 
+    /// A machine that stood still for half the delay is no fair judge of who was told in time:
+    /// what failed in such a round is dropped, visibly, and the round is run again.
+    fn pardon_stall(&self) -> bool {
+        let stall = self.stall.swap(0, Ordering::Relaxed);
+        let mut failures = self.failures.lock().unwrap();
+        if u128::from(stall) < DRAIN_DELAY.as_millis() / 2 || failures.is_empty() {
+            return false;
+        }
+        eprintln!("the machine stood still for {stall} ms; once more, without {failures:#?}");
+        failures.clear();
+        true
+    }
+
     fn stopped(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
     }
@@ -62,8 +78,7 @@ fn rounds() -> usize {
 
 fn start() -> Server {
     Server::start(&[
-        // Several times as long as any client thinks: whoever is not idle for good is told in time.
-        ("DRAIN_DELAY", "800"),
+        ("DRAIN_DELAY", &DRAIN_DELAY.as_millis().to_string()),
         ("SHUTDOWN_TIMEOUT", "10s"),
         ("MAX_CONNECTIONS_PER_IP", "0"),
         ("ACCESS_LOG", "errors"),
@@ -92,7 +107,9 @@ where
     let tasks: Vec<_> =
         (0..clients).map(|number| tokio::spawn(client(number, balancer.address, tally.clone()))).collect();
     let mut codes = Vec::new();
-    for _ in 0..rounds {
+    let mut left = rounds;
+    let mut unfair = 0;
+    while left > 0 {
         let next = blocking(start).await;
         balancer.add(next.address).await;
         tokio::time::sleep(Duration::from_millis(dice.below(150))).await;
@@ -103,6 +120,10 @@ where
         let code = blocking(move || old.wait_exit(PATIENCE)).await;
         codes.push(code.and_then(Result::ok));
         balancer.remove(address);
+        left -= 1;
+        if tally.pardon_stall() && unfair < rounds {
+            (left, unfair) = (left + 1, unfair + 1);
+        }
     }
     tally.stop.store(true, Ordering::Relaxed);
     for task in tasks {
@@ -126,10 +147,9 @@ fn assert_nothing_lost(tally: &Tally, codes: &[Option<i32>], at_least: u64) {
     let answered = tally.answered.load(Ordering::Relaxed);
     assert!(
         failures.is_empty(),
-        "{} of {} requests failed, on a machine that stalled for {} ms at most: {:#?}",
+        "{} of {} requests failed: {:#?}",
         failures.len(),
         answered + failures.len() as u64,
-        tally.stall.load(Ordering::Relaxed),
         &failures[..failures.len().min(10)]
     );
     assert!(codes.iter().all(|code| *code == Some(0)), "exit codes {codes:?}");

@@ -2,6 +2,7 @@
 //! whether it is ready, sends new connections to one that is, and leaves those that are open alone.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -22,13 +23,15 @@ pub(crate) struct Balancer {
     /// Where clients connect.
     pub(crate) address: SocketAddr,
     backends: Arc<Mutex<Vec<Backend>>>,
+    turn: Arc<AtomicUsize>,
 }
 
 impl Balancer {
     /// Listens, with no backend yet.
     pub(crate) async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let balancer = Self { address: listener.local_addr().unwrap(), backends: Arc::default() };
+        let balancer =
+            Self { address: listener.local_addr().unwrap(), backends: Arc::default(), turn: Arc::default() };
         tokio::spawn(balancer.clone().poll());
         tokio::spawn(balancer.clone().accept(listener));
         balancer
@@ -60,8 +63,9 @@ impl Balancer {
             let addresses: Vec<_> =
                 self.with(|backends| backends.iter().map(|backend| backend.address).collect());
             for address in addresses {
-                let ready = tokio::time::timeout(Duration::from_secs(1), is_ready(address)).await;
-                let ready = matches!(ready, Ok(Ok(true)));
+                // No answer at all says more about the machine than about the backend.
+                let asked = tokio::time::timeout(Duration::from_secs(1), is_ready(address)).await;
+                let Ok(ready) = asked.map(|ready| ready.unwrap_or(false)) else { continue };
                 self.with(|backends| {
                     for backend in backends.iter_mut().filter(|backend| backend.address == address) {
                         backend.ready = ready;
@@ -73,18 +77,25 @@ impl Balancer {
     }
 
     async fn accept(self, listener: TcpListener) {
-        let mut turn = 0usize;
         loop {
             let Ok((client, _)) = listener.accept().await else { continue };
-            turn = turn.wrapping_add(1);
+            tokio::spawn(self.clone().serve(client));
+        }
+    }
+
+    /// Sends a client to a backend that is ready, as soon as there is one.
+    async fn serve(self, client: TcpStream) {
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        let deadline = tokio::time::Instant::now() + super::PATIENCE;
+        while tokio::time::Instant::now() < deadline {
             let chosen = self.with(|backends| {
                 let ready: Vec<_> =
                     backends.iter().filter(|backend| backend.ready).map(|backend| backend.address).collect();
                 (!ready.is_empty()).then(|| ready[turn % ready.len()])
             });
-            // With no backend ready the client is hung up on: the test will count it.
-            if let Some(address) = chosen {
-                tokio::spawn(pump(client, address));
+            match chosen {
+                Some(address) => return pump(client, address).await,
+                None => tokio::time::sleep(POLL / 4).await,
             }
         }
     }
