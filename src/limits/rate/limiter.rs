@@ -82,6 +82,11 @@ impl RateLimiter {
         self.0.policy.store(policy.map(Arc::new));
     }
 
+    /// Whether there is no limit at all.
+    pub fn is_off(&self) -> bool {
+        self.0.policy.load().is_none()
+    }
+
     /// Whether `client` may make a request now; `None` while there is no limit.
     pub fn ask(&self, client: IpAddr) -> Option<(Policy, Allowance)> {
         let policy = **self.0.policy.load().as_ref()?;

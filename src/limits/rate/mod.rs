@@ -85,6 +85,9 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
+        if self.limiter.is_off() {
+            return RateLimitFuture::Passed { inner: self.inner.call(request), fields: None };
+        }
         // Without an exchange there is no client to count.
         let client = Exchange::of(&request).map(|exchange| exchange.client);
         let verdict = client.and_then(|client| self.limiter.ask(client));
