@@ -121,7 +121,7 @@ where
         codes.push(code.and_then(Result::ok));
         balancer.remove(address);
         left -= 1;
-        if tally.pardon_stall() && unfair < rounds {
+        if unfair < rounds && tally.pardon_stall() {
             (left, unfair) = (left + 1, unfair + 1);
         }
     }
