@@ -50,6 +50,22 @@ pub(super) fn cases() -> Vec<Case> {
             target("GET /badge/case/ok.svg?a=b#zqx", "a.test"),
             refused(400, "INVALID_PATH"),
         ),
+        case("a fragment behind two slashes", target("GET //#zqx", "a.test"), [fragment()]),
+        case("a fragment behind a path and two slashes", target("GET /a//#zqx", "a.test"), [fragment()]),
+        case("a fragment behind slashes alone", target("GET ////#zqx", "a.test"), [fragment()]),
+        case("a fragment behind a slash", target("GET /#zqx", "a.test"), [fragment()]),
+        case("an empty fragment", target("GET /badge/case/ok.svg#", "a.test"), [fragment()]),
+        case("a fragment in an absolute form", target("GET http://a.test#zqx", "a.test"), [fragment()]),
+        case(
+            "a fragment in an absolute form with a query",
+            target("GET http://a.test?zqx#c", "a.test"),
+            [fragment()],
+        ),
+        case(
+            "a fragment in an absolute form with slashes",
+            target("GET http://a.test//#zqx", "a.test"),
+            [fragment()],
+        ),
         case("a bare fragment", target("GET #zqx", "a.test"), bad_target()),
     ];
     let bad = [

@@ -5,6 +5,7 @@
 //! cut in two at every byte.
 
 mod chunks;
+mod fragments;
 mod hosts;
 mod lengths;
 mod limits;
@@ -62,6 +63,11 @@ fn dropped() -> Outcome {
 /// Refused; whether the connection lives on is the server's choice, as long as it frames well.
 fn refused(status: u16, code: &'static str) -> [Outcome; 2] {
     [closed(status, code), kept(status, code)]
+}
+
+/// 400 and close, for a target with a fragment.
+fn fragment() -> Outcome {
+    closed(400, "INVALID_PATH")
 }
 
 /// 400 and close, for bytes that are no request.

@@ -3,8 +3,13 @@
 mod clocks;
 mod connections;
 mod early;
+mod exhaustion;
 mod identity;
+mod line_ends;
+mod memory;
 mod rate;
 mod requests;
+mod reserve;
 mod send;
 mod sizes;
+mod unread;

@@ -69,6 +69,9 @@ impl Lines {
     }
 }
 
+/// The binary under test.
+const BINARY: &str = env!("CARGO_BIN_EXE_nessen");
+
 /// A started binary, which may or may not come to listen.
 pub(crate) struct Process {
     child: Child,
@@ -79,7 +82,17 @@ pub(crate) struct Process {
 impl Process {
     /// Starts the binary with these arguments and only this environment.
     pub(crate) fn start(env: &[(&str, &str)], args: &[&str]) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_nessen"));
+        Self::spawn(Command::new(BINARY), env, args)
+    }
+
+    /// The same, from a shell that says `prelude` first: the process is the same one.
+    pub(crate) fn start_in_shell(prelude: &str, env: &[(&str, &str)], args: &[&str]) -> Self {
+        let mut shell = Command::new("/bin/sh");
+        shell.args(["-c", &format!("{prelude} && exec \"$0\" \"$@\""), BINARY]);
+        Self::spawn(shell, env, args)
+    }
+
+    fn spawn(mut command: Command, env: &[(&str, &str)], args: &[&str]) -> Self {
         command.env_clear().envs([("HOST", "127.0.0.1"), ("PORT", "0"), ("LOG_FORMAT", "json")]);
         // An alias and its long name together contradict each other: the test's own word stands.
         for (name, _) in env {
@@ -156,6 +169,21 @@ impl Process {
         kill_process(pid, signal).expect("the process is there to be signalled");
     }
 
+    /// What the system says of this process in a file of its own.
+    pub(crate) fn proc_file(&self, name: &str) -> String {
+        std::fs::read_to_string(format!("/proc/{}/{name}", self.child.id())).unwrap_or_default()
+    }
+
+    /// CPU time that it has used, to the hundredth of a second.
+    #[track_caller]
+    pub(crate) fn cpu_time(&self) -> Duration {
+        let stat = self.proc_file("stat");
+        // The name in parentheses may hold anything: what is counted comes behind it.
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+        let ticks: u64 = fields[11..13].iter().map(|ticks| ticks.parse::<u64>().unwrap()).sum();
+        Duration::from_millis(ticks * 1000 / rustix::param::clock_ticks_per_second())
+    }
+
     /// The first log line that `wanted` takes, waiting for it.
     #[track_caller]
     pub(crate) fn wait_log(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
@@ -215,7 +243,17 @@ impl Server {
     /// The same, with arguments.
     #[track_caller]
     pub(crate) fn start_with(env: &[(&str, &str)], args: &[&str]) -> Self {
-        let process = Process::start(env, args);
+        Self::listening(Process::start(env, args))
+    }
+
+    /// The same, from a shell that says `prelude` first.
+    #[track_caller]
+    pub(crate) fn start_in_shell(prelude: &str, env: &[(&str, &str)], args: &[&str]) -> Self {
+        Self::listening(Process::start_in_shell(prelude, env, args))
+    }
+
+    #[track_caller]
+    fn listening(process: Process) -> Self {
         let line = process.wait_log("listening", |line| line["message"] == "listening");
         let address = line["address"].as_str().expect("the address is logged");
         let address = address.parse().expect("the logged address is one");
