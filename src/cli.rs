@@ -14,6 +14,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use crate::config::{
     self, Flag, Loaded, Machine, Sources, example, load, raise_open_files, reference, schema,
 };
+use crate::lifecycle::signals::SignalStream;
 use crate::server::{Outcome, Reload, Server, limit_rows};
 
 mod check;
@@ -173,7 +174,13 @@ pub fn main() -> ExitCode {
 }
 
 fn serve_command(settings: SettingArgs) -> ExitCode {
-    with_configuration(settings.sources(), serve)
+    // First of all: a signal that comes from here on is acted on, not died of.
+    match SignalStream::install() {
+        Ok(signals) => {
+            with_configuration(settings.sources(), |sources, loaded| serve(sources, loaded, signals))
+        }
+        Err(error) => fail(EXIT_FAILURE, &format!("cannot take over the signals: {error}")),
+    }
 }
 
 /// Loads the configuration and goes on with it, or says all that is wrong with it.
@@ -187,14 +194,14 @@ fn with_configuration(sources: Sources, then: impl FnOnce(Sources, Loaded) -> Ex
 }
 
 /// Runs the server on a runtime with as many threads as are configured. `sources` is for SIGHUP.
-fn serve(sources: Sources, loaded: Loaded) -> ExitCode {
+fn serve(sources: Sources, loaded: Loaded, signals: SignalStream) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(loaded.config.server.workers)
         .enable_all()
         .build();
     match runtime {
         Ok(runtime) => {
-            let code = runtime.block_on(run_server(sources, loaded));
+            let code = runtime.block_on(run_server(sources, loaded, signals));
             // A handler that blocks a thread for ever does not keep the process.
             runtime.shutdown_background();
             code
@@ -203,7 +210,7 @@ fn serve(sources: Sources, loaded: Loaded) -> ExitCode {
     }
 }
 
-async fn run_server(sources: Sources, loaded: Loaded) -> ExitCode {
+async fn run_server(sources: Sources, loaded: Loaded, signals: SignalStream) -> ExitCode {
     let server = Server::builder()
         .config(loaded.config.clone())
         .limits(limit_rows(&loaded), &loaded.worst_case)
@@ -215,11 +222,10 @@ async fn run_server(sources: Sources, loaded: Loaded) -> ExitCode {
     for note in &loaded.notes {
         tracing::info!("{note}");
     }
-    match server.run().await {
-        Ok(Outcome::Drained) => ExitCode::SUCCESS,
-        Ok(Outcome::CutOff(_)) => ExitCode::from(EXIT_CUT_OFF),
-        Ok(Outcome::Failed) => fail(EXIT_FAILURE, "the server could no longer accept connections"),
-        Err(error) => fail(EXIT_FAILURE, &format!("cannot take over the signals: {error}")),
+    match server.run_with(signals).await {
+        Outcome::Drained => ExitCode::SUCCESS,
+        Outcome::CutOff(_) => ExitCode::from(EXIT_CUT_OFF),
+        Outcome::Failed => fail(EXIT_FAILURE, "the server could no longer accept connections"),
     }
 }
 

@@ -38,6 +38,7 @@ pub struct Exchange {
     bytes_in: AtomicU64,
     close: AtomicBool,
     body_ended: AtomicBool,
+    called: AtomicBool,
 }
 
 impl Exchange {
@@ -57,6 +58,7 @@ impl Exchange {
             bytes_in: AtomicU64::new(0),
             close: AtomicBool::new(false),
             body_ended: AtomicBool::new(false),
+            called: AtomicBool::new(false),
         }
     }
 
@@ -78,6 +80,16 @@ impl Exchange {
     /// Whether somebody asked for that.
     pub fn closes(&self) -> bool {
         self.close.load(Ordering::Relaxed)
+    }
+
+    /// The layers have been called, and may have answered at once.
+    pub fn called(&self) {
+        self.called.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether they have: what is decided from now on comes after the parser looked.
+    pub fn was_called(&self) -> bool {
+        self.called.load(Ordering::Relaxed)
     }
 
     /// The request body was read to its end.

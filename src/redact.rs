@@ -18,6 +18,7 @@ const SECRET_WORDS: &[&[u8]] = &[
     b"sig",
     b"credential",
     b"session",
+    b"jwt",
 ];
 
 /// Bytes of a parameter name that are decoded to judge it. Nobody has a longer one in earnest,

@@ -135,11 +135,18 @@ impl std::error::Error for ConfigError {}
 #[derive(Clone, PartialEq, Eq)]
 pub struct ConfigErrors(pub Vec<ConfigError>);
 
+/// Errors that are written out: all that a person makes, and not all that a broken file can hold.
+const MOST_SHOWN: usize = 100;
+
 impl fmt::Display for ConfigErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let plural = if self.0.len() == 1 { "" } else { "s" };
         write!(f, "{} error{plural} in the configuration", self.0.len())?;
-        self.0.iter().try_for_each(|error| write!(f, "\n  {error}"))
+        self.0.iter().take(MOST_SHOWN).try_for_each(|error| write!(f, "\n  {error}"))?;
+        match self.0.len().saturating_sub(MOST_SHOWN) {
+            0 => Ok(()),
+            more => write!(f, "\n  and {more} more"),
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! The configuration file: TOML, one table per section.
 
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::Path;
 
 use toml::de::{DeTable, DeValue};
@@ -11,7 +13,7 @@ use super::suggest;
 
 /// Reads the file at `path`; what is wrong with it goes to the collected errors.
 pub(super) fn read(path: &Path, collected: &mut Collected) {
-    match std::fs::read_to_string(path) {
+    match read_bounded(path) {
         Ok(text) => parse(path, &text, collected),
         Err(error) => collected.errors.push(ConfigError::File {
             path: path.to_owned(),
@@ -19,6 +21,22 @@ pub(super) fn read(path: &Path, collected: &mut Collected) {
             problem: format!("cannot read the configuration file: {error}"),
         }),
     }
+}
+
+/// A device or a pipe may never end, and no configuration is longer than this.
+const LONGEST: u64 = 1 << 20;
+
+fn read_bounded(path: &Path) -> io::Result<String> {
+    // Asked before it is opened: to open a pipe is to wait for whoever writes to it.
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    let mut text = String::new();
+    File::open(path)?.take(LONGEST + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > LONGEST {
+        return Err(io::Error::other(format!("it is over {LONGEST} bytes")));
+    }
+    Ok(text)
 }
 
 fn parse(path: &Path, text: &str, collected: &mut Collected) {

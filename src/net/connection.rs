@@ -11,12 +11,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::server::conn::{http1 as hyper1, http2 as hyper2};
+use tokio::time::Instant;
 
 use super::context::{ConnectionLimits, Context, Http2Limits};
 use super::http2::StreamExecutor;
 use super::park::{self, Woken};
+use super::send_watch::SendWatch;
 use super::service::Stack;
-use super::state::ConnState;
+use super::state::{ConnState, Order};
 use super::transport::Transport;
 use super::{detect, http1, http2, linger};
 use crate::protocol::Protocol;
@@ -132,15 +134,32 @@ pub async fn serve<T: Transport, S: Stack>(
                 return refuse(transport, refusal, &state, &context).await;
             }
             http1::End::Linger(transport) => {
-                return linger::close(transport, &[], state.body_left()).await;
+                // SECURITY: the reserve is for probes, which have no bodies; nobody lingers in it.
+                return linger::close(transport, &[], state.body_left() && !state.probe_only).await;
             }
             http1::End::Stalled(transport) => {
                 transport.reset_on_drop();
                 context.refused(Reason::SlowReader, state.peer.ip(), Protocol::Http1);
                 return;
             }
-            http1::End::Upgraded => return state.has_left().await,
+            http1::End::Upgraded => return tunnel(&state, &context).await,
             http1::End::Closed => return,
+        }
+    }
+}
+
+/// Watches over a socket that a handler has taken over: it has no parser and no requests any more,
+/// but a client that does not read is still one that does not read.
+async fn tunnel(state: &ConnState, context: &Context) {
+    let mut sends = SendWatch::new(context.limits.send);
+    let look = (context.limits.send.timeout / 4).clamp(Duration::from_millis(20), Duration::from_secs(1));
+    while tokio::time::timeout(look, state.has_left()).await.is_err() {
+        let Some(since) = state.blocked_since() else { continue };
+        let (waited, sent) = state.sent();
+        let now = Instant::now();
+        if sends.deadline(now, since, waited, sent) <= now && !state.ordered(Order::Abort) {
+            context.refused(Reason::SlowReader, state.peer.ip(), Protocol::Http1);
+            state.order(Order::Abort);
         }
     }
 }
@@ -148,6 +167,9 @@ pub async fn serve<T: Transport, S: Stack>(
 /// Answers a refusal that no request carries, and counts it.
 async fn refuse<T: Transport>(transport: T, refusal: Refusal, state: &ConnState, context: &Context) {
     let answer = context.refuse(refusal, state.peer.ip(), Protocol::Http1);
+    if state.probe_only {
+        return linger::say(transport, &answer).await;
+    }
     linger::close(transport, &answer, true).await;
 }
 
@@ -156,7 +178,10 @@ async fn abort<T: Transport>(transport: T, state: &ConnState, context: &Context)
     if state.probe_only {
         let refusal = Refusal::new(Reason::TooManyConnections, "the connection made room for another")
             .limit("limits.max_connections");
-        refuse(transport, refusal, state, context).await;
+        // Told in passing: its place is needed now, and it has sent nothing that would be in the
+        // way of a close.
+        let answer = context.refuse(refusal, state.peer.ip(), Protocol::Http1);
+        linger::say(transport, &answer).await;
     }
 }
 

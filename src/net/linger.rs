@@ -46,6 +46,14 @@ pub async fn close<T: Transport>(mut io: T, last: &[u8], more: bool) {
     }
 }
 
+/// Sends `last` if it can be sent at once, closes the writing side, and waits for nothing.
+pub async fn say<T: Transport>(mut io: T, last: &[u8]) {
+    const AT_ONCE: Duration = Duration::from_millis(10);
+    if matches!(timeout(AT_ONCE, io.write_all(last)).await, Ok(Ok(()))) {
+        let _ = timeout(AT_ONCE, io.shutdown()).await;
+    }
+}
+
 /// Reads once into a buffer that lives only for the call: a thousand lingering connections hold
 /// a thousand sockets, and no memory.
 async fn discard<T: Transport>(io: &mut T) -> usize {

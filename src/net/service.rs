@@ -74,7 +74,7 @@ impl<S> ConnService<S> {
         Self { stack: RefCell::new(stack), state, context, wire }
     }
 
-    fn exchange<B>(&self, request: &Request<B>) -> (Exchange, u64) {
+    fn exchange<B: Body>(&self, request: &Request<B>) -> (Exchange, u64) {
         let (started, number) = match self.wire {
             Wire::Http1(_) => self.state.request_begins(),
             Wire::Http2(_) => self.state.stream_begins(),
@@ -90,10 +90,10 @@ impl<S> ConnService<S> {
         exchange.trusted_peer = trusted.trusts(peer.ip());
         exchange.probe_only = self.state.probe_only;
         exchange.promised = (self.state.accepted_in_drain && number == 1)
-            || (protocol == Protocol::Http2 && self.state.was_just_told());
+            || (protocol == Protocol::Http2 && !self.state.was_told_long_ago());
         if let Wire::Http1(seen) = &self.wire {
             let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
-            exchange.fragment = seen.fragments.had_fragment(request.method(), request.uri());
+            exchange.fragment = seen.fragments.had_fragment(request.body().size_hint().exact());
             (seen.head_bytes, seen.line_ended) = (0, false);
         }
         (exchange, number)
@@ -117,16 +117,22 @@ impl<S: Stack> hyper::service::Service<Request<Incoming>> for ConnService<S> {
             Wire::Http2(streams) => Some(streams.open()),
         };
         let stream_wire = stream.is_some();
+        let seen = match &self.wire {
+            Wire::Http1(seen) => Some(seen.clone()),
+            Wire::Http2(_) => None,
+        };
         let running = Running {
             state: self.state.clone(),
             context: self.context.clone(),
             exchange,
             stream,
             answered: false,
+            seen,
             head: request.method() == Method::HEAD,
         };
-        let request = request.map(|body| Upload::new(body, stream_wire));
+        let request = request.map(|body| Upload::new(body, stream_wire, &running.exchange));
         let inner = self.stack.borrow_mut().call(request);
+        running.exchange.called();
         ConnFuture { inner, number, running: Some(running) }
     }
 }
@@ -140,6 +146,9 @@ impl Running {
             || self.context.lifecycle.phase() >= Phase::Draining
             || self.state.probe_only
             || self.state.is_old_at(self.exchange.started)
+            || self.seen.as_ref().is_some_and(|seen| {
+                seen.lock().unwrap_or_else(PoisonError::into_inner).fragments.is_doubtful()
+            })
     }
 }
 

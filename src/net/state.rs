@@ -144,9 +144,9 @@ impl ConnState {
         self.told.set(self.now());
     }
 
-    /// Whether it was told so recently that what it sends may have been on its way before.
-    pub fn was_just_told(&self) -> bool {
-        self.told.get().is_some_and(|told| self.now().saturating_sub(told) < TELLING)
+    /// Whether it was told so long ago that what it sends now cannot have been on its way before.
+    pub fn was_told_long_ago(&self) -> bool {
+        self.told.get().is_some_and(|told| self.now().saturating_sub(told) >= TELLING)
     }
 
     /// Whether the order was given.

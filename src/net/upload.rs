@@ -1,6 +1,7 @@
 //! A request body on its way from the wire to the layers.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -9,6 +10,8 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tokio::time::{Instant, timeout_at};
+
+use crate::exchange::Exchange;
 
 /// Bytes of a refused upload that are thrown away at most.
 const MAX_BYTES: usize = 16 << 20;
@@ -20,22 +23,34 @@ const MAX_TIME: Duration = Duration::from_secs(5);
 /// Dropped before its end on an HTTP/2 stream, it is drained for a moment: to stop reading there
 /// is to reset the stream, and clients take the reset for a failure and throw away the answer that
 /// says why. (RFC 9113 section 8.1 asks them not to; HTTP/1 connections linger for the same reason.)
+/// On HTTP/1 the answer then says that the connection closes: the parser gives up one whose body
+/// has not come, and a client that was not told would send its next request into nothing.
 #[derive(Debug)]
 pub struct Upload {
     body: Option<Incoming>,
     drain: bool,
+    unread: Option<Arc<Exchange>>,
 }
 
 impl Upload {
-    pub(super) fn new(body: Incoming, drain: bool) -> Self {
+    pub(super) fn new(body: Incoming, drain: bool, exchange: &Arc<Exchange>) -> Self {
         let drain = drain && !body.is_end_stream();
-        Self { body: Some(body), drain }
+        let unread = (!body.is_end_stream()).then(|| exchange.clone());
+        Self { body: Some(body), drain, unread }
     }
 }
 
 impl Drop for Upload {
     fn drop(&mut self) {
-        if !self.drain || self.is_end_stream() {
+        if self.is_end_stream() {
+            return;
+        }
+        // Dropped while the layers were being called, the parser sees it before it writes the answer,
+        // and decides for itself.
+        if let Some(exchange) = self.unread.take().filter(|exchange| exchange.was_called()) {
+            exchange.close_after();
+        }
+        if !self.drain {
             return;
         }
         // The runtime may be gone before its last connection is.
@@ -69,6 +84,7 @@ impl Body for Upload {
         let frame = Pin::new(body).poll_frame(cx);
         if matches!(frame, Poll::Ready(None | Some(Err(_)))) {
             self.drain = false;
+            self.unread = None;
         }
         frame
     }

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::pin::pin;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::Outcome;
 use crate::config::ShutdownConfig;
@@ -12,6 +12,9 @@ use crate::lifecycle::{Event, LifecycleWriter, Phase};
 use crate::net::registry::Registry;
 use crate::net::state::Order;
 use crate::telemetry::Metrics;
+
+/// Longest time that the reports of what was cut off are waited for.
+const LAST_REPORTS: Duration = Duration::from_millis(200);
 
 /// What a drain acts on.
 pub(super) struct Drain<'a> {
@@ -60,6 +63,8 @@ impl Drain<'_> {
             }
         };
         let outcome = self.stop(event);
+        // What was cut off is reported when it is dropped, by tasks of its own.
+        let _ = timeout(LAST_REPORTS, self.registry.emptied()).await;
         self.metrics.drain_finished(began.elapsed());
         tracing::info!(cut_off = outcome.cut_off(), "drained in {} ms", began.elapsed().as_millis());
         outcome

@@ -71,7 +71,12 @@ impl BoundServer {
     /// # Errors
     /// The system refused to hand over its signals.
     pub async fn run(self) -> io::Result<Outcome> {
-        let mut signals = SignalStream::install()?;
+        Ok(self.run_with(SignalStream::install()?).await)
+    }
+
+    /// Likewise, with signals that were taken over earlier: none that comes while a server starts
+    /// ends the process by itself then.
+    pub async fn run_with(self, mut signals: SignalStream) -> Outcome {
         let (sender, receiver) = mpsc::channel(4);
         let (hangup, hangups) = mpsc::channel(1);
         let relay = tokio::spawn(async move {
@@ -93,7 +98,7 @@ impl BoundServer {
         });
         let outcome = self.serve(receiver, hangups).await;
         relay.abort();
-        Ok(outcome)
+        outcome
     }
 
     /// Serves until `shutdown` resolves, and drains as on SIGTERM. Signals are left to the caller.

@@ -116,8 +116,11 @@ pub(crate) async fn drive<T: Transport, S: Stack>(
         Event::Abort => End::Closed,
         Event::Due(Due::SlowReader) => End::Stalled(transport),
         Event::Due(Due::HeadersTimeout) => End::Refused(transport, headers_timeout(context)),
-        Event::Due(Due::Park) if parts.read_buf.is_empty() => End::Idle(transport),
-        Event::Due(Due::Park) => End::Resume(transport, parts.read_buf),
+        Event::Due(Due::Park) => {
+            let blank = parts.read_buf.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+            let rest = parts.read_buf.slice(blank..);
+            if rest.is_empty() { End::Idle(transport) } else { End::Resume(transport, rest) }
+        }
         Event::Done(Err(error)) => match refusal(&error, &seen, context) {
             Some(refusal) => End::Refused(transport, refusal),
             None if ended => End::Closed,

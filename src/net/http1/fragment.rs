@@ -2,32 +2,103 @@
 //!
 //! A target with a fragment is not in the grammar of a request line
 //! ([RFC 9112 section 3.2](https://www.rfc-editor.org/rfc/rfc9112#section-3.2)); an intermediary
-//! that keeps what another drops routes a request elsewhere than the other checked it for. The
-//! bytes are watched on their way to the parser: those without a `#`, nearly all, cost one search.
+//! that keeps what another drops routes a request elsewhere than the other checked it for.
+//!
+//! The bytes are watched on their way to the parser. A request that comes while the connection is
+//! idle begins with its first line, so that line is judged exactly. What follows may be its body or
+//! a pipelined request, which only the parser can tell apart: a line in there that could be a
+//! request line with a fragment is therefore held against nobody, but the answer under way is made
+//! the last of its connection, so that no such request is ever served.
 
-use http::{Method, Uri};
-use memchr::{memchr, memchr_iter, memrchr};
-
-/// Request lines with a fragment that may be on their way to the parser at once. A client that
-/// pipelines more is told that its next request has one too, whether or not it does.
-const MAX_SUSPECTS: usize = 16;
+use memchr::{memchr, memchr_iter, memmem, memrchr};
 
 /// Watches the bytes of one connection.
 #[derive(Debug, Default)]
-pub(crate) struct FragmentWatch {
+pub(in crate::net) struct FragmentWatch {
     /// The beginning of a line whose end has not come yet; empty where the last line was whole.
     tail: Vec<u8>,
     /// The line in `tail` is longer than any request line may be.
     tail_too_long: bool,
-    suspects: Vec<Vec<u8>>,
+    /// The next whole line is the first of a head.
+    expects_first: bool,
+    /// The request under way began while the connection was idle.
+    fresh: bool,
+    first_has_fragment: bool,
+    doubtful: bool,
+    /// Bytes since the request under way began, the last three of them, and where its head ended.
+    fed: u64,
+    last: [u8; 3],
+    head_end: Option<u64>,
+    /// Where the request under way ends, as far as that can be told.
+    end: Option<u64>,
 }
 
 impl FragmentWatch {
-    /// Looks at bytes that were just read. `max_line` is the longest request line of interest.
-    pub(crate) fn feed(&mut self, bytes: &[u8], max_line: usize) {
-        if memchr(b'#', bytes).is_some() || (!self.tail.is_empty() && memchr(b'#', &self.tail).is_some()) {
-            self.search(bytes, max_line);
+    /// The connection is idle: what is read next begins a head, unless a part of that head was read
+    /// behind the request before.
+    pub(in crate::net) fn begin(&mut self) {
+        let exact = self.end == Some(self.fed);
+        let behind = !self.tail.is_empty() || self.tail_too_long || self.doubtful;
+        if behind && !exact {
+            return;
         }
+        *self = Self { expects_first: true, fresh: true, ..Self::default() };
+    }
+
+    /// Looks at bytes that were just read. `max_line` is the longest request line of interest.
+    pub(in crate::net) fn feed(&mut self, bytes: &[u8], max_line: usize) {
+        if memchr(b'#', bytes).is_some() || memchr(b'#', &self.tail).is_some() {
+            self.search(bytes, max_line);
+        } else if self.expects_first && bytes.iter().any(|byte| !matches!(byte, b'\r' | b'\n')) {
+            // The first line, or a part of it, has no fragment so far.
+            self.expects_first = !ends_first_line(&self.tail, bytes);
+        }
+        self.keep_tail(bytes, max_line);
+        self.find_head_end(bytes);
+    }
+
+    /// Notes where the first empty line ends, also where it came in two parts.
+    fn find_head_end(&mut self, bytes: &[u8]) {
+        if self.head_end.is_none() {
+            let mut seam = [0; 6];
+            for (place, byte) in seam.iter_mut().zip(self.last.iter().chain(bytes.iter().take(3))) {
+                *place = *byte;
+            }
+            let at_seam = memmem::find(&seam, b"\r\n\r\n").map(|at| at + 1);
+            let end = at_seam.or_else(|| memmem::find(bytes, b"\r\n\r\n").map(|at| at + 4));
+            self.head_end = end.map(|end| self.fed + end as u64);
+        }
+        self.fed += bytes.len() as u64;
+        for byte in bytes.iter().skip(bytes.len().saturating_sub(3)) {
+            self.last = [self.last[1], self.last[2], *byte];
+        }
+    }
+
+    fn search(&mut self, bytes: &[u8], max_line: usize) {
+        let mut start = 0;
+        for end in memchr_iter(b'\n', bytes) {
+            let line = bytes.get(start..end).unwrap_or_default();
+            let joined;
+            let line = if start == 0 && !self.tail.is_empty() {
+                joined = [self.tail.as_slice(), line].concat();
+                &joined
+            } else {
+                line
+            };
+            let whole = line.len() <= max_line && !(start == 0 && self.tail_too_long);
+            let blank = line.iter().all(|byte| *byte == b'\r');
+            if self.expects_first && !blank {
+                self.expects_first = false;
+                self.first_has_fragment = whole && has_fragment(line);
+            } else if whole && has_fragment(line) {
+                self.doubtful = true;
+            }
+            start = end + 1;
+        }
+    }
+
+    /// Keeps the beginning of a line that is not whole, unless it is too long to matter.
+    fn keep_tail(&mut self, bytes: &[u8], max_line: usize) {
         let last_line = match memrchr(b'\n', bytes) {
             Some(end) => {
                 self.tail.clear();
@@ -44,104 +115,123 @@ impl FragmentWatch {
         }
     }
 
-    /// Notes every whole line that looks like a request line with a fragment.
-    fn search(&mut self, bytes: &[u8], max_line: usize) {
-        let mut start = 0;
-        for end in memchr_iter(b'\n', bytes) {
-            let line = bytes.get(start..end).unwrap_or_default();
-            let joined;
-            let line = if start == 0 && !self.tail.is_empty() {
-                joined = [self.tail.as_slice(), line].concat();
-                &joined
-            } else {
-                line
-            };
-            let whole = !(start == 0 && self.tail_too_long);
-            if whole
-                && line.len() <= max_line
-                && let Some(suspect) = before_fragment(line)
-                && self.suspects.len() < MAX_SUSPECTS
-            {
-                self.suspects.push(suspect.to_vec());
-            }
-            start = end + 1;
-        }
+    /// Whether the request that is now whole had a fragment. Asked once per request, in order, with
+    /// the length of its body where that is known.
+    ///
+    /// A request that was pipelined behind something doubtful is taken to have one: it should have
+    /// been the last of its connection already, and only an answer that began earlier kept it.
+    pub(in crate::net) fn had_fragment(&mut self, body: Option<u64>) -> bool {
+        let fresh = std::mem::take(&mut self.fresh);
+        self.end = if fresh { self.head_end.zip(body).map(|(head, body)| head + body) } else { None };
+        if fresh { std::mem::take(&mut self.first_has_fragment) } else { self.doubtful }
     }
 
-    /// Whether the line of this request had a fragment. Asked once per request, in order.
-    pub(crate) fn had_fragment(&mut self, method: &Method, uri: &Uri) -> bool {
-        if self.suspects.is_empty() {
-            return false;
-        }
-        let line = format!("{method} {uri}");
-        let bare = line.trim_end_matches('/').as_bytes();
-        let found = self.suspects.len() >= MAX_SUSPECTS
-            || self.suspects.iter().any(|suspect| {
-                let suspect = suspect.strip_suffix(b"/").unwrap_or(suspect);
-                suspect.eq_ignore_ascii_case(bare)
-            });
-        self.suspects.clear();
-        found
+    /// Whether a request with a fragment may be among what was read behind the one under way.
+    pub(in crate::net) fn is_doubtful(&self) -> bool {
+        self.doubtful
     }
 }
 
-/// `METHOD SP target` of a line like `METHOD SP target#fragment SP HTTP/1.1`. No field line looks
-/// like that: a space may not stand before its colon.
-fn before_fragment(line: &[u8]) -> Option<&[u8]> {
+/// Whether `bytes`, read behind `tail`, end the first line of a head that is not blank.
+fn ends_first_line(tail: &[u8], bytes: &[u8]) -> bool {
+    let mut text = !tail.iter().all(|byte| *byte == b'\r');
+    for byte in bytes {
+        match byte {
+            b'\n' if text => return true,
+            b'\n' | b'\r' => {}
+            _ => text = true,
+        }
+    }
+    false
+}
+
+/// Whether this is a line like `METHOD SP target#fragment SP HTTP/1.1`. No field line is: its name
+/// ends in a colon, before any space.
+fn has_fragment(line: &[u8]) -> bool {
     let line = line.strip_suffix(b"\r").unwrap_or(line);
-    let version = memrchr(b' ', line)?;
-    line.get(version + 1..)?.strip_prefix(b"HTTP/")?;
-    let method = memchr(b' ', line)?;
-    let fragment = memchr(b'#', line.get(method..version)?)? + method;
-    line.get(..fragment)
+    let Some(version) = memrchr(b' ', line) else { return false };
+    let Some(method) = memchr(b' ', line) else { return false };
+    line.get(version + 1..).is_some_and(|version| version.starts_with(b"HTTP/"))
+        && line.get(..method).is_some_and(|method| memchr(b':', method).is_none())
+        && line.get(method..version).is_some_and(|target| memchr(b'#', target).is_some())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn found(bytes: &[u8], split: usize, method: &str, uri: &str) -> bool {
+    /// Whether the request had a fragment, and whether what follows is doubtful.
+    fn watch(bytes: &[u8], split: usize) -> (bool, bool) {
         let mut watch = FragmentWatch::default();
-        watch.feed(&bytes[..split], 1000);
-        watch.feed(&bytes[split..], 1000);
-        watch.had_fragment(&method.parse().unwrap(), &uri.parse().unwrap())
+        watch.begin();
+        let (head, tail) = bytes.split_at(split);
+        watch.feed(head, 1000);
+        watch.feed(tail, 1000);
+        (watch.had_fragment(None), watch.is_doubtful())
     }
 
     #[test]
     fn a_fragment_is_found_wherever_the_bytes_are_split() {
-        let bytes = b"GET /a?b#c HTTP/1.1\r\nHost: a\r\n\r\n";
-        for split in 0..bytes.len() {
-            assert!(found(bytes, split, "GET", "/a?b"), "split at {split}");
+        for target in ["/a?b#c", "//#x", "/a//#x", "http://a?x#c", "/#"] {
+            let bytes = format!("\r\nGET {target} HTTP/1.1\r\nHost: a\r\n\r\n");
+            for split in 0..=bytes.len() {
+                assert_eq!(watch(bytes.as_bytes(), split), (true, false), "{target} split at {split}");
+            }
         }
-        assert!(found(b"GET http://A/#c HTTP/1.1\r\n", 0, "GET", "http://a/"));
-        assert!(found(b"\r\nX#Y /#c HTTP/1.1\r\n", 0, "X#Y", "/"));
+        assert_eq!(watch(b"X#Y /#c HTTP/1.1\r\n", 0), (true, false));
+        assert_eq!(watch(b"X#Y /c HTTP/1.1\r\n", 0), (false, false));
     }
 
     #[test]
-    fn other_requests_and_fields_are_not_suspected() {
+    fn fields_are_not_suspected_and_a_body_only_ends_the_connection() {
         let fields = b"GET /a HTTP/1.1\r\nCookie: a#b HTTP/1.1\r\nReferer: http://a/#b\r\n\r\n";
-        assert!(!found(fields, 0, "GET", "/a"));
-        let body = b"POST /b HTTP/1.1\r\n\r\nGET /a#b HTTP/1.1\r\n";
-        assert!(!found(body, 0, "POST", "/b"));
+        let body = b"POST /b HTTP/1.1\r\n\r\nPOST /b#c HTTP/1.1\r\n";
+        for split in 0..=fields.len() {
+            assert_eq!(watch(fields, split), (false, false), "split at {split}");
+        }
+        for split in 0..=body.len() {
+            assert_eq!(watch(body, split), (false, true), "split at {split}");
+        }
+    }
+
+    #[test]
+    fn a_body_says_nothing_about_the_next_request() {
+        // The last bodies end in what could be the beginning of a request line.
+        for body in ["GET /#x HTTP/1.1\n", "GET /#", "GET /a#b HTTP/1.1\nGET /", "#", "\r\n\r\n#"] {
+            let post = format!("POST /b HTTP/1.1\r\nX: y\r\n\r\n{body}");
+            for split in 0..=post.len() {
+                let mut watch = FragmentWatch::default();
+                watch.begin();
+                watch.feed(&post.as_bytes()[..split], 1000);
+                watch.feed(&post.as_bytes()[split..], 1000);
+                assert!(!watch.had_fragment(Some(body.len() as u64)), "{body:?} split at {split}");
+                watch.begin();
+                watch.feed(b"GET / HTTP/1.1\r\n\r\n", 1000);
+                assert!(!watch.had_fragment(Some(0)) && !watch.is_doubtful(), "{body:?} split at {split}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_request_that_was_partly_read_ahead_is_judged_whole() {
+        let ahead = b"GET /a HTTP/1.1\r\n\r\nGET /";
+        let mut watch = FragmentWatch::default();
+        watch.begin();
+        watch.feed(ahead, 1000);
+        assert!(!watch.had_fragment(Some(0)));
+        watch.begin();
+        watch.feed(b"#x HTTP/1.1\r\n\r\n", 1000);
+        assert!(watch.had_fragment(Some(0)));
     }
 
     #[test]
     fn a_line_without_an_end_is_kept_only_so_far() {
         let mut watch = FragmentWatch::default();
+        watch.begin();
         for _ in 0..1000 {
             watch.feed(&[b'#'; 1000], 8192);
         }
         assert!(watch.tail.capacity() <= 16384);
-        assert!(watch.suspects.is_empty());
-    }
-
-    #[test]
-    fn a_flood_of_suspects_is_bounded_and_never_lets_one_pass() {
-        let mut watch = FragmentWatch::default();
-        for _ in 0..100 {
-            watch.feed(b"GET /x#y HTTP/1.1\r\n", 8192);
-        }
-        assert_eq!(watch.suspects.len(), MAX_SUSPECTS);
-        assert!(watch.had_fragment(&Method::GET, &"/other".parse().unwrap()));
+        assert!(!watch.had_fragment(None));
     }
 }

@@ -71,12 +71,20 @@ impl<T: Transport> Http1Io<T> {
 
     fn saw(&self, bytes: &[u8]) {
         let idle = self.state.in_flight() == 0;
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if idle {
+            if seen.head_bytes == 0 {
+                // An empty line before a request is no head yet (RFC 9112 section 2.2), and moves
+                // no clock: a client that sends nothing else is idle.
+                if bytes.iter().all(|byte| matches!(byte, b'\r' | b'\n')) {
+                    return;
+                }
+                seen.fragments.begin();
+            }
             self.state.head_begins();
         } else {
             self.state.read_ahead();
         }
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         seen.fragments.feed(bytes, self.max_line);
         if idle {
             seen.head_bytes += bytes.len();
@@ -122,6 +130,10 @@ impl<T: Transport> AsyncRead for Http1Io<T> {
             // An upgraded connection learns of the drain as if its client had gone.
             if self.state.is_upgraded() {
                 self.state.register(cx.waker());
+                if self.state.ordered(Order::Abort) {
+                    self.inner.reset_on_drop();
+                    return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+                }
                 if self.state.ordered(Order::GoAway) {
                     return Poll::Ready(Ok(()));
                 }

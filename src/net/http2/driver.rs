@@ -175,7 +175,14 @@ impl<'a> Watch<'a> {
             let idle = self.state.idle_since();
             if self.state.ordered(Order::CloseIdle) {
                 let outstanding = self.streams.outstanding();
-                let at = idle + if outstanding { self.context.limits.send.timeout } else { CLOSE_AFTER };
+                let at = if outstanding {
+                    idle + self.context.limits.send.timeout
+                } else if self.state.was_told_long_ago() {
+                    // A client that goes on asking keeps nobody from leaving.
+                    now
+                } else {
+                    idle + CLOSE_AFTER
+                };
                 if at <= now {
                     return Err(Event::CloseIdle);
                 }
