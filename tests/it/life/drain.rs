@@ -12,7 +12,7 @@ use crate::support::server::Server;
 use crate::support::{PATIENCE, assert_eventually, pause};
 
 #[track_caller]
-fn wait_phase(server: &Server, phase: &str) {
+pub(super) fn wait_phase(server: &Server, phase: &str) {
     server.wait_log(phase, |line| line["message"] == "phase" && line["to"] == phase);
 }
 

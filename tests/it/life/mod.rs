@@ -1,8 +1,12 @@
 //! From the first line of the log to the exit code.
 
+mod config;
+mod cut_off;
 mod drain;
+mod drain_http2;
 mod endings;
 mod hangup;
+mod signals;
 mod startup;
 
 use crate::support::http1::{Conn, post_head};
