@@ -29,6 +29,20 @@ pub(crate) struct Seen {
 /// The first bytes of a parser's answer that are kept: they hold its status.
 const WITHHELD: usize = 64;
 
+/// An answer up to this size is copied together: that is cheaper than to have the system do it.
+const AT_ONCE: usize = 1024;
+
+/// All slices as one, if they fit.
+fn gather<'a>(slices: &[io::IoSlice<'_>], room: &'a mut [u8; AT_ONCE]) -> Option<&'a [u8]> {
+    let mut size = 0;
+    for slice in slices {
+        let end = size + slice.len();
+        room.get_mut(size..end)?.copy_from_slice(slice);
+        size = end;
+    }
+    room.get(..size)
+}
+
 /// A transport under watch.
 #[derive(Debug)]
 pub(crate) struct Http1Io<T> {
@@ -165,7 +179,11 @@ impl<T: Transport> AsyncWrite for Http1Io<T> {
         if self.withholds() {
             return Poll::Ready(Ok(slices.iter().map(|slice| self.withhold(slice)).sum()));
         }
-        let written = Pin::new(&mut self.inner).poll_write_vectored(cx, slices);
+        let mut small = [0; AT_ONCE];
+        let written = match gather(slices, &mut small) {
+            Some(bytes) => Pin::new(&mut self.inner).poll_write(cx, bytes),
+            None => Pin::new(&mut self.inner).poll_write_vectored(cx, slices),
+        };
         self.account(written)
     }
 
