@@ -30,14 +30,11 @@ pub fn fraction() -> f64 {
 /// 128 random bits in hexadecimal: 32 characters.
 pub fn hex_id() -> [u8; 32] {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digit = |nibble: u8| DIGITS.get(usize::from(nibble & 0xf)).copied().unwrap_or(b'0');
     let mut id = [b'0'; 32];
-    let mut word = 0;
-    for (index, place) in id.iter_mut().enumerate() {
-        if index % 16 == 0 {
-            word = bits();
-        }
-        *place = DIGITS.get((word & 0xf) as usize).copied().unwrap_or(b'0');
-        word >>= 4;
+    let words = [bits().to_le_bytes(), bits().to_le_bytes()];
+    for (place, byte) in id.chunks_exact_mut(2).zip(words.as_flattened()) {
+        place.copy_from_slice(&[digit(byte >> 4), digit(*byte)]);
     }
     id
 }

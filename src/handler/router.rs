@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 use axum::Router;
 use axum::body::Body;
 use bytes::Bytes;
-use http::{HeaderName, Request, Response};
+use http::{Request, Response};
 use tower::{Layer, Service};
 use tower_http::body::UnsyncBoxBody;
 use tower_http::catch_panic::CatchPanic;
@@ -25,7 +25,6 @@ type InnerFuture = <Inner as Service<Request<Body>>>::Future;
 pub struct AppHandler {
     router: Inner,
     route: u32,
-    request_id: HeaderName,
 }
 
 impl std::fmt::Debug for AppHandler {
@@ -35,10 +34,9 @@ impl std::fmt::Debug for AppHandler {
 }
 
 impl AppHandler {
-    /// Serves with `router`; its requests count for the route with this index in the metrics, and
-    /// bring their id along in the field `request_id`.
-    pub fn new(router: Router, route: u32, request_id: HeaderName) -> Self {
-        Self { router: catch_panic::layer().layer(router), route, request_id }
+    /// Serves with `router`; its requests count for the route with this index in the metrics.
+    pub fn new(router: Router, route: u32) -> Self {
+        Self { router: catch_panic::layer().layer(router), route }
     }
 }
 
@@ -55,12 +53,9 @@ where
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+    fn call(&mut self, request: Request<B>) -> Self::Future {
         if let Some(exchange) = Exchange::of(&request) {
             exchange.set_route(self.route);
-            if let Some(id) = exchange.request_id.get().cloned() {
-                request.headers_mut().insert(self.request_id.clone(), id);
-            }
         }
         // Most requests have no body, and an empty one needs no box.
         let request = request.map(|body| if body.is_end_stream() { Body::empty() } else { Body::new(body) });
@@ -104,7 +99,7 @@ mod tests {
             panic!("on purpose")
         }
         let router = Router::new().route("/panics", get(panics)).route("/fine", get(|| async { "fine" }));
-        let mut app = AppHandler::new(router, 0, HeaderName::from_static("x-request-id"));
+        let mut app = AppHandler::new(router, 0);
         let request = |path| {
             let body = EitherBody::<Empty<Bytes>>::own(Bytes::new());
             Request::builder().uri(path).body(body).unwrap()

@@ -2,6 +2,7 @@
 //! ([RFC 9110 section 15.5.20](https://www.rfc-editor.org/rfc/rfc9110#section-15.5.20)).
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
 use http::{Request, header};
@@ -11,18 +12,28 @@ use crate::refusal::{Reason, Refusal};
 
 /// The hosts served. Clones share one list, which [`AllowedHosts::replace`] changes while running.
 #[derive(Debug, Clone)]
-pub struct AllowedHosts(Arc<ArcSwap<Vec<String>>>);
+pub struct AllowedHosts(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    hosts: ArcSwap<Vec<String>>,
+    /// Whether there is a list at all; told apart so that most servers load nothing.
+    any: AtomicBool,
+}
 
 impl AllowedHosts {
     /// Serves `hosts`: lower case, without port; `*.example.com` stands for every name below it.
     /// An empty list serves any.
     pub fn new(hosts: Vec<String>) -> Self {
-        Self(Arc::new(ArcSwap::from_pointee(hosts)))
+        let any = AtomicBool::new(hosts.is_empty());
+        Self(Arc::new(Inner { hosts: ArcSwap::from_pointee(hosts), any }))
     }
 
     /// Serves `hosts` from now on.
     pub fn replace(&self, hosts: Vec<String>) {
-        self.0.store(Arc::new(hosts));
+        let any = hosts.is_empty();
+        self.0.hosts.store(Arc::new(hosts));
+        self.0.any.store(any, Ordering::Release);
     }
 }
 
@@ -48,10 +59,10 @@ fn matches(pattern: &str, host: &str) -> bool {
 
 impl Check for AllowedHosts {
     fn check<B>(&self, request: &Request<B>) -> Result<(), Refusal> {
-        let hosts = self.0.load();
-        if hosts.is_empty() {
+        if self.0.any.load(Ordering::Acquire) {
             return Ok(());
         }
+        let hosts = self.0.hosts.load();
         // A fully qualified name may end in a dot and is the same name.
         let host = host_of(request).map(|host| host.strip_suffix('.').unwrap_or(host));
         if host.is_some_and(|host| hosts.iter().any(|pattern| matches(pattern, host))) {

@@ -70,7 +70,7 @@ where
             let _ = exchange.request_id.set(id.clone());
         }
         // SECURITY: the handler sees this id alone, never what an untrusted client sent. Where the
-        // client sent none it is added at the handler, so that it does not count as the client's.
+        // client sent none, none is added, which would count as the client's: it is in the exchange.
         if request.headers().contains_key(&self.name) {
             request.headers_mut().insert(self.name.clone(), id.clone());
         }

@@ -1,7 +1,7 @@
 //! An answer on its way from the layers to the wire.
 
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, ready};
 
 use bytes::Bytes;
@@ -9,7 +9,6 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
 use super::context::Context;
-use super::http1::Seen;
 use super::http2::{OutBuf, OutStream};
 use super::state::ConnState;
 use crate::body::BoxError;
@@ -32,8 +31,6 @@ pub(super) struct Running {
     /// The stream it goes out on; `None` in HTTP/1.
     pub(super) stream: Option<Arc<OutStream>>,
     pub(super) answered: bool,
-    /// What was seen of the bytes behind it, in HTTP/1.
-    pub(super) seen: Option<Arc<Mutex<Seen>>>,
     /// The method is HEAD: its answer has no body, whatever it says.
     pub(super) head: bool,
 }

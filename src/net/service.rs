@@ -117,17 +117,12 @@ impl<S: Stack> hyper::service::Service<Request<Incoming>> for ConnService<S> {
             Wire::Http2(streams) => Some(streams.open()),
         };
         let stream_wire = stream.is_some();
-        let seen = match &self.wire {
-            Wire::Http1(seen) => Some(seen.clone()),
-            Wire::Http2(_) => None,
-        };
         let running = Running {
             state: self.state.clone(),
             context: self.context.clone(),
             exchange,
             stream,
             answered: false,
-            seen,
             head: request.method() == Method::HEAD,
         };
         let request = request.map(|body| Upload::new(body, stream_wire, &running.exchange));
@@ -146,9 +141,7 @@ impl Running {
             || self.context.lifecycle.phase() >= Phase::Draining
             || self.state.probe_only
             || self.state.is_old_at(self.exchange.started)
-            || self.seen.as_ref().is_some_and(|seen| {
-                seen.lock().unwrap_or_else(PoisonError::into_inner).fragments.is_doubtful()
-            })
+            || self.state.is_doubtful()
     }
 }
 

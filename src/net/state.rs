@@ -68,6 +68,7 @@ pub struct ConnState {
     answering: AtomicBool,
     upgraded: AtomicBool,
     body_left: AtomicBool,
+    doubtful: AtomicBool,
     head_since: Stamp,
     idle_since: AtomicU64,
     last_read: AtomicU64,
@@ -97,6 +98,7 @@ impl ConnState {
             answering: AtomicBool::new(false),
             upgraded: AtomicBool::new(false),
             body_left: AtomicBool::new(false),
+            doubtful: AtomicBool::new(false),
             head_since: Stamp::default(),
             idle_since: AtomicU64::new(0),
             last_read: AtomicU64::new(0),
@@ -219,6 +221,16 @@ impl ConnState {
         self.body_left.load(Ordering::Relaxed)
     }
 
+    /// Notes whether what was read behind the request under way may hold one that is refused.
+    pub fn doubts(&self, doubtful: bool) {
+        self.doubtful.store(doubtful, Ordering::Relaxed);
+    }
+
+    /// Whether it may.
+    pub fn is_doubtful(&self) -> bool {
+        self.doubtful.load(Ordering::Relaxed)
+    }
+
     /// The connection leaves HTTP: what follows belongs to the handler.
     pub fn upgrades(&self) {
         self.upgraded.store(true, Ordering::Release);
@@ -279,7 +291,9 @@ impl ConnState {
 
     /// The socket took `bytes`.
     pub fn wrote(&self, bytes: usize) {
-        self.written.fetch_add(bytes as u64, Ordering::Relaxed);
+        // One task writes; the others only read.
+        let written = self.written.load(Ordering::Relaxed);
+        self.written.store(written + bytes as u64, Ordering::Relaxed);
         self.unblocked();
     }
 

@@ -11,7 +11,7 @@ use axum::Router;
 
 use super::reload::{Reload, Reloader, apply_access_log, level, policy};
 use super::running::{BoundServer, Port};
-use super::stack::{Shared, immortal_name};
+use super::stack::Shared;
 use super::{Outcome, housekeeping};
 use crate::admin::AdminState;
 use crate::config::{Config, LogFormat as ConfigFormat, WorstCase};
@@ -179,11 +179,7 @@ impl Builder {
             let limits = self.limits.into();
             welcome::router(WelcomeState { lifecycle, readiness: readiness.clone(), metrics, limits, build })
         });
-        let app = AppHandler::new(
-            router,
-            shared.metrics.route_id(APP_ROUTE).index(),
-            immortal_name(&config.server.request_id_header),
-        );
+        let app = AppHandler::new(router, shared.metrics.route_id(APP_ROUTE).index());
         let registry = Registry::default();
         let main = main_port(&config, &shared)?;
         let admin = admin_port(&config, &shared)?;

@@ -141,11 +141,7 @@ impl BoundServer {
         let admin_registry = Registry::default();
         let mut admin_acceptors = JoinSet::new();
         if let Some(port) = admin {
-            let nothing = AppHandler::new(
-                Router::new().fallback(welcome::not_found),
-                NO_ROUTE,
-                config.server.request_id_header.clone(),
-            );
+            let nothing = AppHandler::new(Router::new().fallback(welcome::not_found), NO_ROUTE);
             let endpoints = stack::admin(&config, &shared, nothing);
             admin_acceptors.spawn(acceptor(port, endpoints, &admin_registry).run(admin_stopped));
         }

@@ -138,6 +138,6 @@ fn immortal(value: &http::HeaderValue) -> http::HeaderValue {
 }
 
 /// Likewise for a field's name.
-pub(super) fn immortal_name(name: &http::HeaderName) -> http::HeaderName {
+fn immortal_name(name: &http::HeaderName) -> http::HeaderName {
     http::HeaderName::from_static(Box::leak(name.as_str().into()))
 }

@@ -4,6 +4,7 @@ use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::net::IpAddr;
 use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -28,6 +29,8 @@ pub struct RateLimiter(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     policy: ArcSwapOption<Policy>,
+    /// Whether there is none; told apart so that a server without a limit loads nothing.
+    off: AtomicBool,
     tables: arc_swap::ArcSwap<Tables>,
     epoch: Instant,
 }
@@ -67,6 +70,7 @@ impl RateLimiter {
         let max_keys = policy.map_or(1, |policy| policy.max_keys);
         Self(Arc::new(Inner {
             policy: ArcSwapOption::from_pointee(policy),
+            off: AtomicBool::new(policy.is_none()),
             tables: arc_swap::ArcSwap::from_pointee(Tables::new(max_keys)),
             epoch: Instant::now(),
         }))
@@ -80,11 +84,12 @@ impl RateLimiter {
         }
         self.0.tables.store(Arc::new(Tables::new(policy.map_or(1, |policy| policy.max_keys))));
         self.0.policy.store(policy.map(Arc::new));
+        self.0.off.store(policy.is_none(), Ordering::Release);
     }
 
     /// Whether there is no limit at all.
     pub fn is_off(&self) -> bool {
-        self.0.policy.load().is_none()
+        self.0.off.load(Ordering::Acquire)
     }
 
     /// Whether `client` may make a request now; `None` while there is no limit.

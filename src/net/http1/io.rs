@@ -100,6 +100,7 @@ impl<T: Transport> Http1Io<T> {
             self.state.read_ahead();
         }
         seen.fragments.feed(bytes, self.max_line);
+        self.state.doubts(seen.fragments.is_doubtful());
         if idle {
             seen.head_bytes += bytes.len();
             seen.line_ended = seen.line_ended || memchr(b'\n', bytes).is_some();
