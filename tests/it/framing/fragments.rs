@@ -153,7 +153,9 @@ fn judge_pipelined(conn: &mut Conn, answers: usize) -> Result<(), String> {
     for number in 0..answers {
         let answer = match conn.try_read_response(PATIENCE) {
             // A connection that was told to close may do so before all of a pipeline is answered.
-            Err(NoResponse::Ended(End::Fin | End::Reset, rest)) if closing && rest.is_empty() => return Ok(()),
+            Err(NoResponse::Ended(End::Fin | End::Reset, rest)) if closing && rest.is_empty() => {
+                return Ok(());
+            }
             other => other.map_err(|none| format!("answer {number}: {none:?}"))?,
         };
         // What was pipelined with the fragment may be refused in its stead, but not the first.
@@ -213,7 +215,9 @@ fn a_pipelined_body_with_such_lines_is_never_refused() {
             for number in 0..3 {
                 match conn.try_read_response(PATIENCE) {
                     Ok(answer) if answer.status == 200 && !closing => closing = answer.says_close(),
-                    Err(NoResponse::Ended(End::Fin | End::Reset, rest)) if closing && rest.is_empty() => break,
+                    Err(NoResponse::Ended(End::Fin | End::Reset, rest)) if closing && rest.is_empty() => {
+                        break;
+                    }
                     other => {
                         faults.push(format!("{framing:?}, cut at {cut}, answer {number}: {other:?}"));
                         break;

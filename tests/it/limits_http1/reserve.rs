@@ -31,11 +31,12 @@ fn probe_in_a_churn(server: &Server, word: &[u8]) -> Vec<Result<u16, String>> {
         let began = Instant::now();
         let mut answers = Vec::new();
         while began.elapsed() < CHURN {
-            let answer = Conn::try_open(server.address).map_err(|error| error.to_string()).and_then(|mut conn| {
-                conn.try_send(&get("/health")).map_err(|error| error.to_string())?;
-                let answer = conn.try_read_response(PATIENCE).map_err(|none| format!("{none:?}"))?;
-                Ok(answer.status)
-            });
+            let answer =
+                Conn::try_open(server.address).map_err(|error| error.to_string()).and_then(|mut conn| {
+                    conn.try_send(&get("/health")).map_err(|error| error.to_string())?;
+                    let answer = conn.try_read_response(PATIENCE).map_err(|none| format!("{none:?}"))?;
+                    Ok(answer.status)
+                });
             answers.push(answer);
             pause(100);
         }
@@ -55,8 +56,7 @@ fn assert_all_answered(word: &[u8]) {
         })
         .collect();
     let answers = probe_in_a_churn(&server, word);
-    let lost: Vec<_> =
-        answers.iter().enumerate().filter(|(_, answer)| !matches!(answer, Ok(200))).collect();
+    let lost: Vec<_> = answers.iter().enumerate().filter(|(_, answer)| !matches!(answer, Ok(200))).collect();
     assert!(lost.is_empty(), "{} of {} probes lost: {lost:?}", lost.len(), answers.len());
     assert!(answers.len() >= 5, "only {} probes", answers.len());
     for conn in &mut held {
