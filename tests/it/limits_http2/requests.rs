@@ -225,3 +225,15 @@ fn http2_can_be_turned_off() {
     crate::support::problem::assert_problem(&answer, 400, "MALFORMED_REQUEST");
     server.assert_refused_once("malformed_request");
 }
+
+#[test]
+fn a_fragment_is_dropped_by_the_library() {
+    // As the threat model says: over HTTP/1 it is refused.
+    let server = Server::start(&[]);
+    let mut h2 = H2::open(server.address);
+    h2.send(&get(1, "/badge/a/b.svg#zqx"));
+    let answer = h2.answer(1);
+    assert_eq!(answer.status, Some(200), "{}", h2.state());
+    server.wait_log("the request's line", |line| line["path"] == "/badge/a/b.svg");
+    h2.assert_serves(3);
+}
