@@ -23,6 +23,9 @@ pub(super) fn read(path: &Path, collected: &mut Collected) {
     }
 }
 
+/// Errors of one file that are gathered: each costs a search for what was meant, and a file with
+/// more is none that a person wrote for us.
+const MOST_ERRORS: usize = 200;
 /// A device or a pipe may never end, and no configuration is longer than this.
 const LONGEST: u64 = 1 << 20;
 
@@ -43,7 +46,7 @@ fn parse(path: &Path, text: &str, collected: &mut Collected) {
     let (root, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
         // What could be recovered is a guess; judging it would bury the real error under false ones.
-        collected.errors.extend(errors.iter().map(|error| ConfigError::File {
+        collected.errors.extend(errors.iter().take(MOST_ERRORS).map(|error| ConfigError::File {
             path: path.to_owned(),
             place: error.span().map(|span| place(text, span.start)),
             problem: format!("not TOML: {}", error.message().trim().replace('\n', ", ")),
@@ -51,12 +54,18 @@ fn parse(path: &Path, text: &str, collected: &mut Collected) {
         return;
     }
     for (section, content) in root.get_ref() {
+        if collected.errors.len() >= MOST_ERRORS {
+            break;
+        }
         let name = section.get_ref().as_ref();
         let origin = |offset| Origin::File { path: path.to_owned(), line: place(text, offset).0 };
         let known = SECTIONS.iter().any(|(known, _, _)| *known == name);
         match content.get_ref().as_table() {
             Some(table) if known => {
                 for (key, value) in table {
+                    if collected.errors.len() >= MOST_ERRORS {
+                        break;
+                    }
                     let path = format!("{name}.{}", key.get_ref());
                     entry(&path, value.get_ref(), origin(key.span().start), collected);
                 }

@@ -156,7 +156,14 @@ impl ConnState {
         self.orders.load(Ordering::Acquire) & order as u8 != 0
     }
 
-    /// Names the task to wake on an order. A task's waker does not change, so once is enough.
+    /// Keeps the task named while orders come: to be woken by one is to be forgotten for the next.
+    pub fn stay_registered(&self, waker: &Waker) {
+        if self.orders.load(Ordering::Acquire) != 0 {
+            self.waker.register(waker);
+        }
+    }
+
+    /// Names the task to wake on the first order.
     pub fn register(&self, waker: &Waker) {
         self.waker.register(waker);
     }

@@ -31,18 +31,36 @@ pub(in crate::net) struct FragmentWatch {
     head_end: Option<u64>,
     /// Where the request under way ends, as far as that can be told.
     end: Option<u64>,
+    /// Where the last whole line begins that is not blank.
+    last_line: Option<u64>,
 }
 
 impl FragmentWatch {
     /// The connection is idle: what is read next begins a head, unless a part of that head was read
     /// behind the request before.
     pub(in crate::net) fn begin(&mut self) {
-        let exact = self.end == Some(self.fed);
         let behind = !self.tail.is_empty() || self.tail_too_long || self.doubtful;
-        if behind && !exact {
+        let nothing_behind = self.end.map_or(!behind, |end| end == self.fed);
+        if nothing_behind {
+            *self = Self { expects_first: true, fresh: true, ..Self::default() };
             return;
         }
-        *self = Self { expects_first: true, fresh: true, ..Self::default() };
+        // A part of the head came behind the request before. Where that one ended is known, so is
+        // what came of this one.
+        let tail_start = self.fed - self.tail.len() as u64;
+        if let Some(end) = self.end.filter(|end| *end <= tail_start && !self.doubtful) {
+            let passed = self.last_line.is_some_and(|line| line >= end);
+            let tail = std::mem::take(&mut self.tail);
+            *self = Self {
+                fed: tail.len() as u64,
+                tail_too_long: self.tail_too_long,
+                last: self.last,
+                tail,
+                expects_first: !passed,
+                fresh: true,
+                ..Self::default()
+            };
+        }
     }
 
     /// Looks at bytes that were just read. `max_line` is the longest request line of interest.
@@ -55,6 +73,26 @@ impl FragmentWatch {
         }
         self.keep_tail(bytes, max_line);
         self.find_head_end(bytes);
+    }
+
+    /// Notes where the last of these whole lines begins that is not blank.
+    fn note_last_line(&mut self, mut lines: &[u8]) {
+        let is_text = |line: &[u8]| line.iter().any(|byte| *byte != b'\r');
+        loop {
+            let start = memrchr(b'\n', lines).map(|before| before + 1);
+            if is_text(lines.get(start.unwrap_or(0)..).unwrap_or_default()) || start.is_none() {
+                match start {
+                    Some(start) => self.last_line = Some(self.fed + start as u64),
+                    // The line began in what was read before.
+                    None if is_text(lines) || is_text(&self.tail) => {
+                        self.last_line = Some(self.fed - self.tail.len() as u64);
+                    }
+                    None => {}
+                }
+                return;
+            }
+            lines = lines.get(..start.unwrap_or(1) - 1).unwrap_or_default();
+        }
     }
 
     /// Notes where the first empty line ends, also where it came in two parts.
@@ -101,6 +139,7 @@ impl FragmentWatch {
     fn keep_tail(&mut self, bytes: &[u8], max_line: usize) {
         let last_line = match memrchr(b'\n', bytes) {
             Some(end) => {
+                self.note_last_line(bytes.get(..end).unwrap_or_default());
                 self.tail.clear();
                 self.tail_too_long = false;
                 bytes.get(end + 1..).unwrap_or_default()
@@ -222,6 +261,22 @@ mod tests {
         watch.begin();
         watch.feed(b"#x HTTP/1.1\r\n\r\n", 1000);
         assert!(watch.had_fragment(Some(0)));
+    }
+
+    #[test]
+    fn a_body_behind_a_pipelined_head_is_held_against_nobody() {
+        let first = "GET /a HTTP/1.1\r\n\r\n";
+        let second = b"POST /b HTTP/1.1\r\nX: y\r\n\r\n";
+        let body = b"GET /#x HTTP/1.1\n";
+        for split in 0..=second.len() {
+            let mut watch = FragmentWatch::default();
+            watch.begin();
+            watch.feed(&[first.as_bytes(), &second[..split]].concat(), 1000);
+            assert!(!watch.had_fragment(Some(0)));
+            watch.begin();
+            watch.feed(&[&second[split..], body].concat(), 1000);
+            assert!(!watch.had_fragment(Some(body.len() as u64)), "split at {split}");
+        }
     }
 
     #[test]

@@ -80,6 +80,7 @@ pub(crate) async fn drive<T: Transport, S: Stack>(
         let mut told = false;
         poll_fn(|cx| {
             streams.register(cx.waker());
+            state.stay_registered(cx.waker());
             if !told && (state.ordered(Order::GoAway) || state.age() >= state.max_age) {
                 told = true;
                 state.tell();
