@@ -5,8 +5,10 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use super::drain::wait_phase;
-use crate::support::http1::Conn;
+use super::half_a_request;
+use crate::support::http1::{Conn, End};
 use crate::support::http2::{H2, NO_ERROR, PREFACE, get, request, settings};
+use crate::support::pause;
 use crate::support::server::Server;
 
 /// Asks every 100 ms on, whatever the server says, until the process has ended; how long it took.
@@ -107,4 +109,41 @@ fn uploads_opened_at_once_within_the_delay_are_all_served() {
     }
     h2.pump_to_end();
     assert_eq!(server.exit_code(), 0);
+}
+
+#[test]
+fn streams_opened_at_once_as_the_delay_ends_are_all_served() {
+    for delay in ["50", "150", "300"] {
+        let mut server = Server::start(&[
+            ("DRAIN_DELAY", delay),
+            ("SHUTDOWN_TIMEOUT", "20s"),
+            ("MAX_CONNECTIONS_PER_IP", "0"),
+        ]);
+        let mut busy = half_a_request(&server);
+        let asked: Vec<u8> = (0..8).flat_map(|number| get(number * 2 + 1, "/badge/a/b.svg")).collect();
+        let first = [PREFACE, &settings(&[(1, 0), (2, 0)]), &asked].concat();
+        server.signal(Signal::TERM);
+        wait_phase(&server, "DRAINING");
+        // One connection after the other, until there is no listener: the last were accepted as
+        // the gate closed.
+        let mut conns = Vec::new();
+        while let Ok(mut conn) = Conn::try_open(server.address) {
+            let _ = conn.try_send(&first);
+            conns.push(H2::raw(conn));
+            pause(2);
+        }
+        let all = conns.len();
+        for (number, mut h2) in conns.into_iter().enumerate() {
+            h2.pump_to_end();
+            // One that the system itself turned away was not accepted at all.
+            if h2.settings.is_empty() && h2.end == Some(End::Reset) {
+                continue;
+            }
+            let served = h2.answers.values().filter(|answer| answer.status == Some(200) && answer.ended);
+            assert_eq!(served.count(), 8, "connection {number} of {all}, delay {delay}; {}", h2.state());
+        }
+        busy.send(b"world");
+        assert_eq!(busy.read_response().status, 200);
+        assert_eq!(server.exit_code(), 0);
+    }
 }
