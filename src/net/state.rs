@@ -60,6 +60,8 @@ pub struct ConnState {
     pub max_age: Duration,
     epoch: Instant,
     waker: AtomicWaker,
+    /// Whoever writes to an upgraded socket: it may be another task than the one that reads.
+    writer: AtomicWaker,
     orders: AtomicU8,
     told: Stamp,
     requests: AtomicU64,
@@ -90,6 +92,7 @@ impl ConnState {
             max_age: Duration::MAX,
             epoch: Instant::now(),
             waker: AtomicWaker::new(),
+            writer: AtomicWaker::new(),
             orders: AtomicU8::new(0),
             told: Stamp::default(),
             requests: AtomicU64::new(0),
@@ -139,6 +142,7 @@ impl ConnState {
     pub fn order(&self, order: Order) {
         self.orders.fetch_or(order as u8, Ordering::AcqRel);
         self.waker.wake();
+        self.writer.wake();
     }
 
     /// The client has just been told that the connection ends.
@@ -166,6 +170,11 @@ impl ConnState {
     /// Names the task to wake on the first order.
     pub fn register(&self, waker: &Waker) {
         self.waker.register(waker);
+    }
+
+    /// Names the task that writes to an upgraded socket.
+    pub fn register_writer(&self, waker: &Waker) {
+        self.writer.register(waker);
     }
 
     // ----- requests

@@ -16,6 +16,7 @@
 )]
 
 mod framing;
+mod library;
 mod life;
 mod limits_http1;
 mod limits_http2;

@@ -114,6 +114,24 @@ impl<T: Transport> Http1Io<T> {
         self.state.in_flight() == 0 && !self.state.is_answering() && !self.state.is_upgraded()
     }
 
+    /// An upgraded socket that was ordered to end fails whoever uses it, and is reset.
+    fn still_open(&self) -> io::Result<()> {
+        if !self.state.ordered(Order::Abort) {
+            return Ok(());
+        }
+        self.inner.reset_on_drop();
+        Err(io::ErrorKind::ConnectionReset.into())
+    }
+
+    /// The same for the side that writes, which may be waiting for a client that does not read.
+    fn may_write(&self, cx: &Context<'_>) -> io::Result<()> {
+        if !self.state.is_upgraded() {
+            return Ok(());
+        }
+        self.state.register_writer(cx.waker());
+        self.still_open()
+    }
+
     fn withhold(&self, bytes: &[u8]) -> usize {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let room = WITHHELD.saturating_sub(seen.withheld.len()).min(bytes.len());
@@ -145,10 +163,7 @@ impl<T: Transport> AsyncRead for Http1Io<T> {
             // An upgraded connection learns of the drain as if its client had gone.
             if self.state.is_upgraded() {
                 self.state.register(cx.waker());
-                if self.state.ordered(Order::Abort) {
-                    self.inner.reset_on_drop();
-                    return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
-                }
+                self.still_open()?;
                 if self.state.ordered(Order::GoAway) {
                     return Poll::Ready(Ok(()));
                 }
@@ -165,6 +180,7 @@ impl<T: Transport> AsyncRead for Http1Io<T> {
 
 impl<T: Transport> AsyncWrite for Http1Io<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.may_write(cx)?;
         if self.withholds() {
             return Poll::Ready(Ok(self.withhold(bytes)));
         }
@@ -177,6 +193,7 @@ impl<T: Transport> AsyncWrite for Http1Io<T> {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.may_write(cx)?;
         if self.withholds() {
             return Poll::Ready(Ok(slices.iter().map(|slice| self.withhold(slice)).sum()));
         }
