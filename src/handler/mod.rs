@@ -7,6 +7,7 @@ use crate::refusal::Refusal;
 
 mod catch_panic;
 pub mod fixed;
+pub mod proxy;
 pub mod router;
 pub mod welcome;
 
