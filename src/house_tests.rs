@@ -22,7 +22,7 @@ const FLOORS: [&[&str]; 6] = [
         "refusal",
         "units",
     ],
-    &["lifecycle", "telemetry"],
+    &["lifecycle", "probe", "resolve", "telemetry"],
     &["admin", "handler", "limits", "middleware", "net"],
     &["config"],
     &["server"],

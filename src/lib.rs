@@ -70,7 +70,7 @@
 //! | 4 | [`server`]: builds everything and runs it |
 //! | 3 | [`config`]: one table of keys, four places to set them, one valid [`Config`] |
 //! | 2 | [`net`], [`limits`], [`middleware`], [`admin`], [`handler`] |
-//! | 1 | [`lifecycle`], [`telemetry`] |
+//! | 1 | [`lifecycle`], [`probe`], [`resolve`], [`telemetry`] |
 //! | 0 | [`body`], [`check`], [`client_address`], [`exchange`], [`pace`], [`protocol`], [`random`], [`redact`], [`refusal`], [`units`] |
 
 pub mod admin;
@@ -86,10 +86,12 @@ pub mod limits;
 pub mod middleware;
 pub mod net;
 pub mod pace;
+pub mod probe;
 pub mod protocol;
 pub mod random;
 pub mod redact;
 pub mod refusal;
+pub mod resolve;
 pub mod server;
 pub mod telemetry;
 pub mod units;

@@ -1,0 +1,1 @@
+//! One question to a dependency: is it there, and well?
