@@ -6,6 +6,7 @@ use http::Response;
 use crate::refusal::Refusal;
 
 mod catch_panic;
+pub mod proxy;
 pub mod router;
 pub mod welcome;
 
