@@ -64,7 +64,7 @@ enum Failure {
     NoSuchName,
     NoAddress,
     NoAnswer,
-    ServerFailure,
+    ServersFailed,
 }
 
 impl fmt::Display for ResolveError {
@@ -75,7 +75,7 @@ impl fmt::Display for ResolveError {
             Failure::NoSuchName => "no such name",
             Failure::NoAddress => "the name has no address",
             Failure::NoAnswer => "the name servers did not answer",
-            Failure::ServerFailure => "the name servers failed to answer",
+            Failure::ServersFailed => "the name servers failed to answer",
         };
         write!(f, "{}: {what}", self.host)
     }

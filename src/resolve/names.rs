@@ -127,7 +127,7 @@ impl Dns {
     /// them in turn, and takes the silence of one domain for the absence of the name.
     fn candidates(&self, host: &str) -> Result<Vec<Name>, Failure> {
         let mut given = Name::from_ascii(host).map_err(|_| Failure::InvalidName)?;
-        if given.is_root() {
+        if given.num_labels() == 0 {
             return Err(Failure::InvalidName);
         }
         if given.is_fqdn() {
@@ -181,7 +181,7 @@ fn failure(error: &NetError) -> Failure {
     match error {
         error if error.is_nx_domain() => Failure::NoSuchName,
         error if error.is_no_records_found() => Failure::NoAddress,
-        NetError::Dns(DnsError::ResponseCode(_)) => Failure::ServerFailure,
+        NetError::Dns(DnsError::ResponseCode(_)) => Failure::ServersFailed,
         _ => Failure::NoAnswer,
     }
 }

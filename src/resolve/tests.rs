@@ -108,15 +108,6 @@ async fn silence_ends_with_the_deadline() {
 }
 
 #[tokio::test]
-async fn nobody_listening_is_told_without_waiting() {
-    let server = DnsServer::start(|_| Reply::Silence).await;
-    let address = server.address;
-    drop(server);
-    let resolver = Resolver::with_nameserver(address);
-    assert_eq!(fails(&resolver, "app").await, "app: the name servers did not answer");
-}
-
-#[tokio::test]
 async fn an_answer_too_long_for_udp_comes_over_tcp() {
     let many: Vec<IpAddr> = (0..=255).map(|last| IpAddr::from([10, 0, 0, last])).collect();
     let expected = many.clone();
