@@ -13,7 +13,7 @@ use crate::protocol::Protocol;
 /// `Arc<Exchange>`, and stays with the response body until the last byte.
 #[derive(Debug)]
 pub struct Exchange {
-    /// The socket's other end.
+    /// The other end: the socket's, or the one that a trusted proxy announced in a PROXY header.
     pub peer: SocketAddr,
     /// Whom it speaks for: the peer itself, or the client that a trusted proxy named.
     pub client: IpAddr,

@@ -79,7 +79,7 @@ impl<S> ConnService<S> {
             Wire::Http1(_) => self.state.request_begins(),
             Wire::Http2(_) => self.state.stream_begins(),
         };
-        let peer = self.state.peer;
+        let peer = self.state.peer();
         let protocol = match self.wire {
             Wire::Http1(_) => Protocol::Http1,
             Wire::Http2(_) => Protocol::Http2,

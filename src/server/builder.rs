@@ -25,7 +25,7 @@ use crate::limits::memory::MemoryAccount;
 use crate::limits::rate::RateLimiter;
 use crate::limits::url_length::MaxUrlLength;
 use crate::net::admission::Admission;
-use crate::net::context::{ConnectionLimits, Context, HeadLimits, Http2Limits};
+use crate::net::context::{ConnectionLimits, Context, HeadLimits, Http2Limits, ProxyProtocol};
 use crate::net::listener::Listener;
 use crate::net::registry::Registry;
 use crate::net::send_watch::SendLimits;
@@ -242,8 +242,17 @@ fn main_port(config: &Config, shared: &Shared) -> Result<Port, BindError> {
     Ok(Port {
         listener,
         admission,
-        context: Arc::new(context(config, shared, limits.max_requests_per_connection)),
+        context: Arc::new(Context {
+            proxy_protocol: proxy_protocol(config),
+            ..context(config, shared, limits.max_requests_per_connection)
+        }),
     })
+}
+
+/// `server.proxy_protocol` as connections know it.
+fn proxy_protocol(_config: &Config) -> ProxyProtocol {
+    // MERGE: map `config.server.proxy_protocol` here.
+    ProxyProtocol::Off
 }
 
 /// Scrapers and people: few, and each no more than it needs.
@@ -310,6 +319,8 @@ fn context(config: &Config, shared: &Shared, max_requests: u64) -> Context {
             }),
         },
         trusted: config.server.trusted_proxies.clone(),
+        // Only the main listener stands behind proxies.
+        proxy_protocol: ProxyProtocol::Off,
         lifecycle: shared.lifecycle.clone(),
         metrics: shared.metrics.clone(),
         access_log: shared.access_log.clone(),
