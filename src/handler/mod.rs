@@ -8,6 +8,7 @@ use crate::refusal::Refusal;
 mod catch_panic;
 pub mod fixed;
 pub mod router;
+pub mod static_files;
 pub mod welcome;
 
 /// The answer of a handler that refuses. The refusal travels along in the extensions: an outer
