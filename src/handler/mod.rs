@@ -12,6 +12,7 @@ pub mod fixed;
 >>>>>>> ee1b75a5a920a9281979d67dd6f4d416c8197409
 pub mod proxy;
 pub mod router;
+pub mod static_files;
 pub mod welcome;
 
 /// The answer of a handler that refuses. The refusal travels along in the extensions: an outer
