@@ -1,6 +1,8 @@
 //! Passive ejection of one address: what requests found out about it.
 //!
-//! So many failures within a window put it aside, each time in a row for twice as long. When its time
+//! So many failures within a window put it aside, or so many in a row however long they take: where
+//! little is asked, time-outs are further apart than any window, and no request ever succeeds. Each
+//! ejection in a row lasts twice as long. When its time
 //! is over, one request at a time tries it until one succeeds: a black hole costs one request per
 //! back-off, not all that the balancer sends its way.
 
@@ -20,6 +22,8 @@ const MOST_FAILURES: usize = 1000;
 pub(super) struct Ejection {
     /// When requests failed, the oldest first.
     failures: VecDeque<Instant>,
+    /// Failures since a request last succeeded.
+    run: usize,
     out: Option<Out>,
     /// Ejections in a row.
     in_a_row: u32,
@@ -54,6 +58,11 @@ pub(super) enum Standing {
 impl Ejection {
     pub(super) fn is_out(&self) -> bool {
         self.out.is_some()
+    }
+
+    /// Whether a success would be news.
+    pub(super) fn waits_for_success(&self) -> bool {
+        self.out.is_none() && self.run > 0
     }
 
     pub(super) fn age(&self) -> u32 {
@@ -104,7 +113,8 @@ impl Ejection {
             self.failures.pop_front();
         }
         self.failures.push_back(now);
-        (self.failures.len() >= after).then(|| self.eject(failure, now, options))
+        self.run = self.run.saturating_add(1);
+        (self.failures.len().max(self.run) >= after).then(|| self.eject(failure, now, options))
     }
 
     /// The trial of that age failed.
@@ -125,11 +135,15 @@ impl Ejection {
         }
     }
 
+    /// A request succeeded that was sent while the address was in.
+    pub(super) fn succeeded(&mut self) {
+        self.run = 0;
+    }
+
     /// A request succeeded that was sent while the address was out. Returns whether that is news.
-    pub(super) fn succeeded(&mut self, now: Instant) -> bool {
+    pub(super) fn returned(&mut self, now: Instant) -> bool {
         let was_out = self.out.take().is_some();
         if was_out {
-            self.failures.clear();
             self.returned = Some(now);
         }
         was_out
@@ -153,6 +167,7 @@ impl Ejection {
         self.in_a_row = self.in_a_row.saturating_add(1);
         self.age = self.age.wrapping_add(1);
         self.failures.clear();
+        self.run = 0;
         let until = now.checked_add(time).unwrap_or(now);
         self.out = Some(Out { until, last: failure, trial: None });
         time

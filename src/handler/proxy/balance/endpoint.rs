@@ -16,8 +16,10 @@ use super::{Group, GroupOptions};
 const OUT: u32 = 1;
 /// Fails its health check.
 const FAILING: u32 = 2;
+/// Its last request failed.
+const DOUBTED: u32 = 4;
 /// The bits below the age.
-const FLAG_BITS: u32 = 2;
+const FLAG_BITS: u32 = 3;
 
 /// One address that requests can be sent to. `P` is what is kept per address: a pool of connections.
 pub struct Endpoint<P> {
@@ -94,6 +96,14 @@ impl<P> Endpoint<P> {
         Some(Lease::new(self.clone(), kind, age))
     }
 
+    /// A request succeeded that was sent while the address was in. Mostly no news, and that costs
+    /// nothing.
+    pub(super) fn succeeded(&self) {
+        if self.summary.load(Relaxed) & DOUBTED != 0 {
+            self.change(|record| record.ejection.succeeded());
+        }
+    }
+
     /// A lease was dropped.
     pub(super) fn give_back(&self) {
         self.in_flight.fetch_sub(1, Relaxed);
@@ -105,7 +115,8 @@ impl<P> Endpoint<P> {
         let result = change(&mut record);
         let out = if record.ejection.is_out() { OUT } else { 0 };
         let failing = if record.checks.are_failing() { FAILING } else { 0 };
-        self.summary.store((record.ejection.age() << FLAG_BITS) | out | failing, Relaxed);
+        let doubted = if record.ejection.waits_for_success() { DOUBTED } else { 0 };
+        self.summary.store((record.ejection.age() << FLAG_BITS) | out | failing | doubted, Relaxed);
         result
     }
 

@@ -108,13 +108,10 @@ impl<P: Default + Send + Sync + 'static> Group<P> {
     }
 
     /// The name of an upstream was not resolved. The addresses that it had are kept: an old one is
-    /// better than none, and if it is gone requests find out.
+    /// better than none, and if it is gone requests find out. The source of the answer logs it.
     pub fn set_unresolved(&self, upstream: usize, why: String) {
         let mut all = self.known();
         let Some(known) = all.get_mut(upstream) else { return };
-        if known.answer.as_ref().is_none_or(Result::is_ok) {
-            tracing::warn!(upstream = %self.label(upstream), error = %why, "the name is not resolved");
-        }
         known.answer = Some(Err(why));
         self.tell(upstream, &mut all);
         self.waiting.send_replace(all.iter().filter(|known| known.answer.is_none()).count());
@@ -183,8 +180,8 @@ impl<P> Group<P> {
     }
 
     /// An address that was out answered.
-    pub(super) fn succeeded(&self, endpoint: &Endpoint<P>) {
-        if endpoint.change(|record| record.ejection.succeeded(Instant::now())) {
+    pub(super) fn returned(&self, endpoint: &Endpoint<P>) {
+        if endpoint.change(|record| record.ejection.returned(Instant::now())) {
             let (upstream, address) = (self.label(endpoint.upstream), endpoint.address);
             tracing::info!(%upstream, %address, "the address answers again");
             self.report(endpoint.upstream);

@@ -40,13 +40,13 @@ impl<P> Lease<P> {
 
     /// The address answered: say so as soon as the head of the answer is there.
     pub fn succeeded(&self) {
-        let first = !self.judged.swap(true, Relaxed);
-        // The usual case ends here: of an address that is in, a success is no news.
-        if first
-            && self.kind != Kind::Plain
-            && let Some(group) = self.endpoint.group()
-        {
-            group.succeeded(&self.endpoint);
+        if self.judged.swap(true, Relaxed) {
+            return;
+        }
+        if self.kind == Kind::Plain {
+            self.endpoint.succeeded();
+        } else if let Some(group) = self.endpoint.group() {
+            group.returned(&self.endpoint);
         }
     }
 

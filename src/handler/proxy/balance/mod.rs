@@ -35,7 +35,7 @@ pub use lease::Lease;
 pub struct GroupOptions {
     /// What requests can be sent to, in the order of the configuration.
     pub upstreams: Vec<UpstreamSpec>,
-    /// Failures within [`Self::eject_window`] that put an address aside; `None` never does.
+    /// Failures that put an address aside, within [`Self::eject_window`] or in a row; `None` never does.
     pub eject_after: Option<u32>,
     /// How long a failure is remembered.
     pub eject_window: Duration,
