@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use http::Uri;
 
-use crate::config::ServerConfig;
+use crate::config::{ProxyProtocol, ServerConfig};
 
 /// More than any status line of ours takes.
 const LONGEST_STATUS_LINE: usize = 1_024;
@@ -22,8 +22,7 @@ pub(super) struct Target {
 
 /// Whether `server` refuses a connection of this host to `host` that begins without a PROXY header.
 fn requires_header(server: &ServerConfig, host: IpAddr) -> bool {
-    // MERGE: server.proxy_protocol == ProxyProtocol::Required
-    let required = false;
+    let required = server.proxy_protocol == ProxyProtocol::Required;
     // What a host asks of its own address comes from that address.
     required && server.trusted_proxies.trusts(host)
 }

@@ -5,13 +5,12 @@ use http::Response;
 
 use crate::refusal::Refusal;
 
+pub mod body;
 mod catch_panic;
-<<<<<<< HEAD
 pub mod fixed;
-=======
->>>>>>> ee1b75a5a920a9281979d67dd6f4d416c8197409
 pub mod proxy;
 pub mod router;
+pub mod routes;
 pub mod static_files;
 pub mod welcome;
 

@@ -1,8 +1,8 @@
 //! What everybody around one connection shares: its clocks, its counts, and the orders given to it.
 
 use std::net::SocketAddr;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::admission::{ClientPermit, Permits};
 use super::registry::Entry;
+use super::send_watch::SendLimits;
 use crate::refusal::Refusal;
 
 /// What a connection can be told to do. Orders add up and are never taken back.
@@ -84,6 +85,8 @@ pub struct ConnState {
     head_since: Stamp,
     idle_since: AtomicU64,
     last_read: AtomicU64,
+    /// What the answer under way is held to, where its route says otherwise than the server.
+    send_limits: Mutex<Option<SendLimits>>,
     blocked_since: Stamp,
     blocked_total: AtomicU64,
     written: AtomicU64,
@@ -116,6 +119,7 @@ impl ConnState {
             head_since: Stamp::default(),
             idle_since: AtomicU64::new(0),
             last_read: AtomicU64::new(0),
+            send_limits: Mutex::new(None),
             blocked_since: Stamp::default(),
             blocked_total: AtomicU64::new(0),
             written: AtomicU64::new(0),
@@ -336,6 +340,16 @@ impl ConnState {
     }
 
     // ----- writing
+
+    /// Holds the client to other bounds while it takes the answer under way; `None`: to the common.
+    pub fn hold_to(&self, limits: Option<SendLimits>) {
+        *self.send_limits.lock().unwrap_or_else(PoisonError::into_inner) = limits;
+    }
+
+    /// Those bounds.
+    pub fn send_limits(&self) -> Option<SendLimits> {
+        *self.send_limits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 
     /// Whether bytes of an answer may still be on their way to the socket.
     pub fn is_answering(&self) -> bool {
