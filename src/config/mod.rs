@@ -35,7 +35,7 @@ pub use load::{EffectiveValue, Loaded, load, reloadable_diff};
 pub use machine::{Machine, raise_open_files};
 pub use model::*;
 pub use reference::reference;
-pub use routes::{CheckConfig, Probe, RouteConfig, Target};
+pub use routes::{CheckConfig, Probe, RouteConfig, RouteRow, Target};
 pub use schema::schema;
 pub use source::{Flag, Origin, Sources};
 pub use value::Value;

@@ -77,7 +77,13 @@ fn forms(kind: Kind) -> Vec<Json> {
             integer(1, super::keys::FASTEST),
             text("^\\s*[0-9]+\\s*([bB]|[kKmMgG][iI]?[bB])?(/s)?(\\s*after\\s.+)?$"),
         ],
-        Kind::Address | Kind::HeaderName | Kind::HeaderValue | Kind::Folder => {
+        Kind::Address
+        | Kind::HeaderName
+        | Kind::HeaderValue
+        | Kind::Folder
+        | Kind::Host
+        | Kind::HostPort { .. }
+        | Kind::Text => {
             vec![json!({ "type": "string" })]
         }
         Kind::Choice(words) => vec![json!({ "enum": words })],
@@ -86,6 +92,14 @@ fn forms(kind: Kind) -> Vec<Json> {
             json!({ "type": "string" }),
         ],
         Kind::UrlPath { .. } => vec![text("^\\s*/")],
+        Kind::OneOf(numbers) => vec![json!({ "enum": numbers })],
+        Kind::Location => vec![text("^\\s*(/([^/]|$)|[hH][tT][tT][pP][sS]?://)")],
+        Kind::CheckName => vec![text("^\\s*[A-Za-z0-9_-]{1,64}\\s*$")],
+        Kind::HttpUrl => vec![text("^\\s*[hH][tT][tT][pP]://")],
+        Kind::AnyMethods => vec![
+            json!({ "type": "array", "items": { "type": "string" }, "minItems": 1 }),
+            json!({ "type": "string" }),
+        ],
         Kind::Algorithms => {
             let known = Algorithm::ALL.map(Algorithm::as_str);
             vec![
