@@ -3,14 +3,14 @@
 use std::net::IpAddr;
 
 use super::blank::blank;
-use super::budget::{self, WorstCase};
+use super::budget::{self, Demand, WorstCase};
 use super::error::{ConfigError, ConfigErrors};
 use super::machine::Machine;
 use super::routes::{RouteRow, Routes, checks, routes};
 use super::settings::{Chosen, Settings};
 use super::source::{Collected, Origin, Sources, collect};
 use super::value::Value;
-use super::{Config, LogFormat, keys};
+use super::{Config, LogFormat, RouteConfig, Target, keys};
 
 /// A key, its value, and where it comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,13 +63,19 @@ pub fn load(sources: &Sources, machine: &Machine) -> Result<Loaded, ConfigErrors
     let mut settings = Settings::choose(&mut collected);
     let Collected { mut errors, mut notes, routes: route_tables, checks: check_tables, .. } = collected;
     resolve(&mut settings, machine, &mut notes);
-    let worst_case = budget::decide(&mut settings, machine, &mut notes, &mut errors);
+    let with_routes = |settings: &Settings, errors: &mut Vec<ConfigError>| {
+        let mut config = blank();
+        settings.apply(&mut config);
+        let Routes { routes, rows } = routes(&route_tables, settings, &config, errors);
+        (Config { routes, ..config }, rows)
+    };
+    // What the budget comes to depends on the routes, and their values on what the budget decides: a
+    // first look at them is for the budget alone.
+    let demand = Demand::of(&with_routes(&settings, &mut Vec::new()).0);
+    let worst_case = budget::decide(&mut settings, machine, &demand, &mut notes, &mut errors);
     contradictions(&settings, &mut errors);
-    without_effect(&settings, &mut notes);
-    let mut config = blank();
-    settings.apply(&mut config);
-    let Routes { routes, rows } = routes(&route_tables, &settings, &config, &mut errors);
-    config.routes = routes;
+    let (mut config, rows) = with_routes(&settings, &mut errors);
+    without_effect(&settings, &config, &mut notes);
     config.checks = checks(&check_tables, &mut errors);
     if !errors.is_empty() {
         return Err(ConfigErrors(errors));
@@ -79,7 +85,7 @@ pub fn load(sources: &Sources, machine: &Machine) -> Result<Loaded, ConfigErrors
         value: chosen.shown(),
         origin: chosen.origin.clone(),
         explicit: chosen.explicit(),
-        auto: chosen.resolved.is_some(),
+        auto: chosen.value == Value::Auto && chosen.resolved.is_some(),
     });
     Ok(Loaded { values: values.collect(), routes: rows, config, notes, worst_case })
 }
@@ -173,16 +179,29 @@ fn overlap(a: IpAddr, b: IpAddr) -> bool {
 
 /// Settings that a switch elsewhere leaves without effect. Deployments set some of them always, so
 /// that this is worth a word and no error.
-fn without_effect(settings: &Settings, notes: &mut Vec<String>) {
-    for (section, switch) in [
-        ("rate_limit", "rate_limit.max_requests"),
-        ("http2", "http2.enabled"),
-        ("security_headers", "security_headers.enabled"),
-        ("admin", "admin.port"),
+fn without_effect(settings: &Settings, config: &Config, notes: &mut Vec<String>) {
+    // A route may have switched on for itself what is off for all.
+    let any = |wanted: fn(&RouteConfig) -> bool| config.routes.iter().any(wanted);
+    let limited = any(|route| route.rate_limit.as_ref().is_some_and(|limit| limit.max_requests.is_some()));
+    let with_headers = any(|route| route.security_headers.enabled);
+    let compressed = any(|route| route.compression.enabled);
+    let proxied = any(|route| matches!(route.target, Target::Upstream(_)));
+    let files = any(|route| matches!(route.target, Target::Files(_)));
+    for (section, switch, otherwise) in [
+        ("rate_limit", "rate_limit.max_requests", limited),
+        ("http2", "http2.enabled", false),
+        ("security_headers", "security_headers.enabled", with_headers),
+        ("admin", "admin.port", false),
+        ("compression", "compression.enabled", compressed),
+        ("upstream", "upstream.url", proxied),
+        ("files", "files.root", files),
     ] {
-        let off = settings
-            .sound(switch)
-            .is_some_and(|chosen| matches!(chosen.value, Value::Off | Value::Bool(false)));
+        let is_off = |value: &Value| match value {
+            Value::Off | Value::Bool(false) => true,
+            Value::Upstreams(urls) => urls.is_empty(),
+            _ => false,
+        };
+        let off = !otherwise && settings.sound(switch).is_some_and(|chosen| is_off(&chosen.value));
         let idle = settings.iter().filter(|chosen| {
             off && chosen.explicit() && chosen.key.section() == section && chosen.key.path != switch
         });
@@ -197,7 +216,8 @@ impl Default for Config {
         let mut settings = Settings::choose(&mut collected);
         let machine = Machine::detect();
         resolve(&mut settings, &machine, &mut collected.notes);
-        budget::decide(&mut settings, &machine, &mut collected.notes, &mut collected.errors);
+        let demand = Demand::default();
+        budget::decide(&mut settings, &machine, &demand, &mut collected.notes, &mut collected.errors);
         let mut config = blank();
         settings.apply(&mut config);
         config

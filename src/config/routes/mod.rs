@@ -4,6 +4,7 @@
 //! it, each name by the rules of [`names`].
 
 mod checks;
+pub(super) mod document;
 mod model;
 pub(super) mod names;
 mod overrides;
