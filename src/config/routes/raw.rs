@@ -10,6 +10,9 @@ use crate::config::source::{Origin, Raw};
 /// Tables of one kind that a file may have. Each is kept with all its effective values.
 pub(super) const MOST_TABLES: usize = 1_000;
 
+/// What stands in the place of tables.
+const NO_TABLES: &str = "is no list of tables; begin each with this name, in double brackets";
+
 /// One `[[route]]` or `[[check]]`.
 #[derive(Debug, Clone)]
 pub(in crate::config) struct RawTable {
@@ -63,12 +66,12 @@ impl RawTable {
         origin: &dyn Fn(usize) -> Origin,
         raw: &dyn Fn(&DeValue<'_>) -> Option<Raw>,
     ) -> Result<Vec<Self>, String> {
-        let items = value.as_array().ok_or("is not a table of which there can be many")?;
+        let items = value.as_array().ok_or(NO_TABLES)?;
         if items.len() > MOST_TABLES {
             return Err(format!("are {} tables; at most {MOST_TABLES} are taken", items.len()));
         }
         let table = |(place, item): (usize, &Spanned<DeValue<'_>>)| {
-            let entries = item.get_ref().as_table().ok_or("is not a table of which there can be many")?;
+            let entries = item.get_ref().as_table().ok_or(NO_TABLES)?;
             let entries = read_entries(entries, origin, raw);
             Ok(Self { number: place + 1, origin: origin(item.span().start), entries })
         };
