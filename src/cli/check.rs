@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 
-use crate::config::Loaded;
+use crate::config::{Loaded, Origin};
+use crate::units::Time;
 
 /// The report, in plain text.
 pub(super) fn report(loaded: &Loaded) -> String {
@@ -16,6 +17,7 @@ pub(super) fn report(loaded: &Loaded) -> String {
         let auto = if value.auto { " (auto)" } else { "" };
         let _ = writeln!(text, "{:<keys$}  {:<values$}  {}{auto}", value.key, value.value, value.origin);
     }
+    tables(&mut text, loaded);
     if !loaded.notes.is_empty() {
         text.push_str("\nnotes\n");
         for note in &loaded.notes {
@@ -25,6 +27,48 @@ pub(super) fn report(loaded: &Loaded) -> String {
     let _ = write!(text, "\nworst-case memory\n{}", loaded.worst_case);
     text.push_str("\nthe configuration is valid\n");
     text
+}
+
+/// Routes as they are matched, the first first, and readiness checks.
+fn tables(text: &mut String, loaded: &Loaded) {
+    if !loaded.routes.is_empty() {
+        let rows = loaded.routes.iter().map(|route| {
+            let overrides: Vec<_> =
+                route.overrides.iter().map(|(name, value)| format!("{name} = {value}")).collect();
+            let host = route.host.as_deref().unwrap_or("any host");
+            let cells = [host, &route.path, &route.target, &overrides.join(", ")].map(str::to_owned);
+            (cells, &route.origin)
+        });
+        text.push_str("\nroutes\n");
+        aligned(text, rows.collect());
+    }
+    if !loaded.config.checks.is_empty() {
+        let rows = loaded.config.checks.iter().map(|check| {
+            let clocks = format!("every {}, within {}", Time(check.interval), Time(check.timeout));
+            let counts = format!("fall {}, rise {}", check.fall, check.rise);
+            ([check.name.clone(), check.probe.to_string(), clocks, counts], &check.origin)
+        });
+        text.push_str("\nchecks\n");
+        aligned(text, rows.collect());
+    }
+}
+
+/// Rows in columns, each as wide as its widest cell, and the origin behind them.
+fn aligned<const N: usize>(text: &mut String, rows: Vec<([String; N], &Origin)>) {
+    let mut widths = [0; N];
+    for (cells, _) in &rows {
+        for (width, cell) in widths.iter_mut().zip(cells) {
+            // One long list must not push all that follows off the screen.
+            *width = cell.chars().count().min(60).max(*width);
+        }
+    }
+    for (cells, origin) in rows {
+        text.push_str("  ");
+        for (cell, width) in cells.iter().zip(widths).filter(|(_, width)| *width > 0) {
+            let _ = write!(text, "{cell:<width$}  ");
+        }
+        let _ = writeln!(text, "{origin}");
+    }
 }
 
 #[cfg(test)]
