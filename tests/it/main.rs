@@ -20,5 +20,6 @@ mod library;
 mod life;
 mod limits_http1;
 mod limits_http2;
+mod proxy;
 mod replacement;
 mod support;
