@@ -91,6 +91,12 @@ struct SettingArgs {
     /// Port to listen on, 0 for any (server.port)
     #[arg(long, value_name = "PORT", allow_hyphen_values = true)]
     port: Option<String>,
+    /// Be a proxy in front of this application, as in `http://app:8080` (upstream.url)
+    #[arg(long, value_name = "URL")]
+    upstream: Option<String>,
+    /// Serve the files of this folder (files.root)
+    #[arg(long, value_name = "DIR")]
+    root: Option<String>,
     /// off, error, warn, info, debug or trace (log.level)
     #[arg(long, value_name = "LEVEL")]
     log_level: Option<String>,
@@ -126,6 +132,8 @@ impl SettingArgs {
         let named = [
             ("server.host", self.host, "--host"),
             ("server.port", self.port, "--port"),
+            ("upstream.url", self.upstream, "--upstream"),
+            ("files.root", self.root, "--root"),
             ("log.level", self.log_level, "--log-level"),
             ("log.format", self.log_format, "--log-format"),
         ];

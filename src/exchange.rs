@@ -1,19 +1,21 @@
 //! One request and its answer, as the layers see it from the side.
 
+use std::any::Any;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use http::{HeaderValue, Request};
 use tokio::time::Instant;
 
+use crate::policy::Policy;
 use crate::protocol::Protocol;
 
 /// What is known of a request apart from its head: it travels in the request's extensions as an
 /// `Arc<Exchange>`, and stays with the response body until the last byte.
 #[derive(Debug)]
 pub struct Exchange {
-    /// The socket's other end.
+    /// The other end: the socket's, or the one that a trusted proxy announced in a PROXY header.
     pub peer: SocketAddr,
     /// Whom it speaks for: the peer itself, or the client that a trusted proxy named.
     pub client: IpAddr,
@@ -34,6 +36,11 @@ pub struct Exchange {
     /// Identifies the exchange in the log, the answer and the problem body. Set once, by the
     /// request id layer.
     pub request_id: OnceLock<HeaderValue>,
+    /// What its route asks of the layers. Set once, when the route is chosen.
+    pub policy: OnceLock<Arc<Policy>>,
+    /// What is held for as long as the request is served; a tunnel that outlives it takes it over.
+    pub permit: OnceLock<Arc<dyn Any + Send + Sync>>,
+    upstream: Mutex<Option<Arc<str>>>,
     route: AtomicU32,
     bytes_in: AtomicU64,
     close: AtomicBool,
@@ -54,6 +61,9 @@ impl Exchange {
             probe_only: false,
             promised: false,
             request_id: OnceLock::new(),
+            policy: OnceLock::new(),
+            permit: OnceLock::new(),
+            upstream: Mutex::new(None),
             route: AtomicU32::new(0),
             bytes_in: AtomicU64::new(0),
             close: AtomicBool::new(false),
@@ -70,6 +80,21 @@ impl Exchange {
     /// The request id, or nothing before the layer that sets it.
     pub fn id(&self) -> &str {
         self.request_id.get().and_then(|id| id.to_str().ok()).unwrap_or("")
+    }
+
+    /// What its route asks of the layers, once it is known.
+    pub fn policy(&self) -> Option<&Arc<Policy>> {
+        self.policy.get()
+    }
+
+    /// Notes the upstream that the request was handed to, as it is configured.
+    pub fn set_upstream(&self, label: &Arc<str>) {
+        *self.upstream.lock().unwrap_or_else(PoisonError::into_inner) = Some(label.clone());
+    }
+
+    /// The last upstream that the request was handed to.
+    pub fn upstream(&self) -> Option<Arc<str>> {
+        self.upstream.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Asks for the connection to be closed after this answer (HTTP/1).
@@ -110,6 +135,12 @@ impl Exchange {
     /// Bytes of the request body so far.
     pub fn bytes_in(&self) -> u64 {
         self.bytes_in.load(Ordering::Relaxed)
+    }
+
+    /// Notes the route that was chosen, and what it asks for.
+    pub fn choose(&self, policy: &Arc<Policy>) {
+        self.set_route(policy.route);
+        let _ = self.policy.set(policy.clone());
     }
 
     /// Notes which route was chosen, by its index in the metrics.

@@ -70,8 +70,8 @@
 //! | 4 | [`server`]: builds everything and runs it |
 //! | 3 | [`config`]: one table of keys, four places to set them, one valid [`Config`] |
 //! | 2 | [`net`], [`limits`], [`middleware`], [`admin`], [`handler`] |
-//! | 1 | [`lifecycle`], [`telemetry`] |
-//! | 0 | [`body`], [`check`], [`client_address`], [`exchange`], [`pace`], [`protocol`], [`random`], [`redact`], [`refusal`], [`units`] |
+//! | 1 | [`lifecycle`], [`probe`], [`resolve`], [`telemetry`] |
+//! | 0 | [`body`], [`check`], [`client_address`], [`exchange`], [`host`], [`pace`], [`policy`], [`protocol`], [`random`], [`redact`], [`refusal`], [`units`] |
 
 pub mod admin;
 pub mod body;
@@ -81,15 +81,19 @@ pub mod client_address;
 pub mod config;
 pub mod exchange;
 pub mod handler;
+pub mod host;
 pub mod lifecycle;
 pub mod limits;
 pub mod middleware;
 pub mod net;
 pub mod pace;
+pub mod policy;
+pub mod probe;
 pub mod protocol;
 pub mod random;
 pub mod redact;
 pub mod refusal;
+pub mod resolve;
 pub mod server;
 pub mod telemetry;
 pub mod units;

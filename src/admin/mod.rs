@@ -112,6 +112,9 @@ impl AdminState {
         // Told here as well, so that what is scraped is what /ready would have said.
         self.metrics.set_phase(self.lifecycle.phase());
         self.metrics.set_ready(self.readiness.is_ready());
+        for check in self.readiness.report() {
+            self.metrics.check(&check.name, check.ok());
+        }
         self.metrics.render().into()
     }
 

@@ -1,3 +1,4 @@
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -80,9 +81,37 @@ async fn ready_names_the_check_that_fails() {
     assert_eq!(
         body,
         json!({"status": "not_ready", "state": "RUNNING", "reason": "failing or not yet answered: database",
-            "checks": {"cache": {"status": "ok"}, "database": {"status": "failing", "error": "refused \"x\""}}})
+            "checks": {"cache": {"status": "ok", "last_checked_ms": 1000, "duration_ms": 0},
+                "database": {"status": "failing", "error": "refused \"x\"", "last_checked_ms": 1000, "duration_ms": 0}}})
     );
     assert_eq!(get(&state, "/health").0, 200, "a failing dependency is no reason to restart");
+}
+
+#[tokio::test(start_paused = true)]
+async fn ready_tells_of_answers_that_are_not_yet_believed() {
+    let asked = Arc::new(AtomicU32::new(0));
+    let flapping = Check::new("database", move || {
+        let nth = asked.fetch_add(1, Ordering::Relaxed);
+        async move {
+            tokio::time::sleep(Duration::from_millis(30)).await;
+            if nth == 1 { Err("refused") } else { Ok(()) }
+        }
+    });
+    let (writer, state) = state(vec![flapping.interval(Duration::from_secs(1)).fall(2)]);
+    writer.apply(Event::Listening);
+    let readiness = state.readiness.clone();
+    let _ = tokio::time::timeout(Duration::from_millis(1500), readiness.watch()).await;
+    let (status, body) = get(&state, "/ready");
+    assert_eq!(
+        (status, &body["checks"]["database"]),
+        (
+            200,
+            &json!({"status": "ok", "error": "refused", "failures": 1, "last_checked_ms": 470, "duration_ms": 30})
+        )
+    );
+    let metrics = state.answer(Endpoint::Metrics, &Method::GET).unwrap();
+    let text = std::str::from_utf8(metrics.body()).unwrap();
+    assert!(text.contains("nessen_check_ok{check=\"database\"} 1\n"), "{text}");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use http::Uri;
 
-use crate::config::ServerConfig;
+use crate::config::{ProxyProtocol, ServerConfig};
 
 /// More than any status line of ours takes.
 const LONGEST_STATUS_LINE: usize = 1_024;
@@ -16,6 +16,15 @@ const LONGEST_STATUS_LINE: usize = 1_024;
 pub(super) struct Target {
     address: SocketAddr,
     path: String,
+    /// Whether the server takes us for a proxy, which must say first whom it speaks for.
+    proxy_header: bool,
+}
+
+/// Whether `server` refuses a connection of this host to `host` that begins without a PROXY header.
+fn requires_header(server: &ServerConfig, host: IpAddr) -> bool {
+    let required = server.proxy_protocol == ProxyProtocol::Required;
+    // What a host asks of its own address comes from that address.
+    required && server.trusted_proxies.trusts(host)
 }
 
 impl Target {
@@ -26,7 +35,11 @@ impl Target {
             IpAddr::V6(host) if host.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
             host => host,
         };
-        Self { address: SocketAddr::new(host, server.port), path: "/health".to_owned() }
+        Self {
+            address: SocketAddr::new(host, server.port),
+            path: "/health".to_owned(),
+            proxy_header: requires_header(server, host),
+        }
     }
 
     /// From `http://ADDRESS[:PORT][/PATH]`. Names are not resolved: the system's resolver may not be
@@ -47,7 +60,8 @@ impl Target {
         };
         let path = uri.path_and_query().map_or("/", |path| path.as_str());
         let path = if path == "/" { "/health" } else { path };
-        Ok(Self { address: SocketAddr::new(host, uri.port_u16().unwrap_or(80)), path: path.to_owned() })
+        let address = SocketAddr::new(host, uri.port_u16().unwrap_or(80));
+        Ok(Self { address, path: path.to_owned(), proxy_header: false })
     }
 
     /// Asks, and is content with 200 only. `timeout` bounds all of it together.
@@ -74,8 +88,10 @@ impl Target {
         socket.set_write_timeout(Some(left()))?;
         // In one write: a formatted write to a socket would send every piece on its own.
         let request = format!(
-            "GET {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: nessen-healthcheck\r\nConnection: close\r\n\r\n",
-            self.path, self.address
+            "{}GET {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: nessen-healthcheck\r\nConnection: close\r\n\r\n",
+            if self.proxy_header { "PROXY UNKNOWN\r\n" } else { "" },
+            self.path,
+            self.address
         );
         socket.write_all(request.as_bytes())?;
         let mut head = Vec::new();
@@ -128,13 +144,18 @@ mod tests {
 
     /// A server of one answer; what it says decides.
     fn ask(answer: &'static [u8]) -> Result<(), String> {
+        ask_with(false, "GET /health HTTP/1.1\r\nHost: 127.0.0.1:", answer)
+    }
+
+    fn ask_with(proxy_header: bool, beginning: &'static str, answer: &'static [u8]) -> Result<(), String> {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let target = Target { address: listener.local_addr().unwrap(), path: "/health".to_owned() };
+        let address = listener.local_addr().unwrap();
+        let target = Target { address, path: "/health".to_owned(), proxy_header };
         let server = std::thread::spawn(move || {
             let (mut socket, _) = listener.accept().unwrap();
             let mut head = [0; 512];
             let count = socket.read(&mut head).unwrap();
-            assert!(head[..count].starts_with(b"GET /health HTTP/1.1\r\nHost: 127.0.0.1:"));
+            assert!(head[..count].starts_with(beginning.as_bytes()));
             for part in answer.chunks(7) {
                 let _ = socket.write_all(part);
             }
@@ -157,9 +178,16 @@ mod tests {
     }
 
     #[test]
+    fn a_server_that_expects_proxies_is_asked_like_one() {
+        let beginning = "PROXY UNKNOWN\r\nGET /health HTTP/1.1\r\n";
+        assert_eq!(ask_with(true, beginning, b"HTTP/1.1 200 OK\r\n\r\n"), Ok(()));
+    }
+
+    #[test]
     fn nobody_listening_is_unhealthy() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let target = Target { address: listener.local_addr().unwrap(), path: "/".to_owned() };
+        let address = listener.local_addr().unwrap();
+        let target = Target { address, path: "/".to_owned(), proxy_header: false };
         drop(listener);
         assert!(target.check(Duration::from_secs(1)).is_err());
     }

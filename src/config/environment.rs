@@ -15,11 +15,6 @@ const PREFIX: &str = "NESSEN_";
 /// What turns a name into that of a file with the value.
 const FILE: &str = "_FILE";
 
-/// Short names of settings that are still to come. To ignore one would be to serve something else
-/// than was asked for.
-const NOT_YET: &[(&str, &str)] =
-    &[("UPSTREAM", "to be a proxy in front of an application"), ("ROOT", "to serve files")];
-
 /// Reads all that is ours; what is wrong with it goes to the collected errors.
 pub(super) fn read(env: &[(OsString, OsString)], collected: &mut Collected) {
     // Sorted, so that errors and precedence do not depend on the order of the environment.
@@ -48,11 +43,6 @@ pub(super) fn read(env: &[(OsString, OsString)], collected: &mut Collected) {
                     problem: format!("cannot read {}: {error}", Path::new(value).display()),
                 }),
             }
-        } else if let Some((_, meaning)) = NOT_YET.iter().find(|(later, _)| *later == name) {
-            collected.errors.push(ConfigError::Variable {
-                name: name.to_owned(),
-                problem: format!("{meaning} is not available in this version"),
-            });
         } else if name.starts_with(PREFIX) {
             let suggestion = similar(name);
             collected.errors.push(ConfigError::UnknownVariable { name: name.to_owned(), suggestion });

@@ -29,11 +29,11 @@ fn default_value(key: &Key) -> String {
     match key.kind {
         Kind::Bool => key.default.to_owned(),
         Kind::Count { .. } if key.default.bytes().all(|byte| byte.is_ascii_digit()) => key.default.to_owned(),
-        Kind::Methods => {
-            let methods: Vec<String> = key.default.split(' ').map(|method| format!("\"{method}\"")).collect();
-            format!("[{}]", methods.join(", "))
+        Kind::Methods | Kind::Algorithms => {
+            let items: Vec<String> = key.default.split(' ').map(|item| format!("\"{item}\"")).collect();
+            format!("[{}]", items.join(", "))
         }
-        Kind::Networks | Kind::Hosts => "[]".to_owned(),
+        Kind::Networks | Kind::Hosts | Kind::Upstreams => "[]".to_owned(),
         _ => format!("\"{}\"", key.default),
     }
 }

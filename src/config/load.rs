@@ -1,21 +1,15 @@
 //! From the sources to a valid configuration, or to everything that is wrong with them.
 
-use std::net::{IpAddr, Ipv4Addr};
-use std::time::Duration;
+use std::net::IpAddr;
 
-use http::HeaderName;
-
+use super::blank::blank;
 use super::budget::{self, WorstCase};
 use super::error::{ConfigError, ConfigErrors};
 use super::machine::Machine;
 use super::settings::Settings;
 use super::source::{Collected, Origin, Sources, collect};
 use super::value::Value;
-use super::{
-    AccessLog, AdminConfig, Config, Http2Config, LimitsConfig, LogConfig, LogFormat, LogLevel,
-    RateLimitConfig, SecurityHeadersConfig, ServerConfig, ShutdownConfig, keys,
-};
-use crate::client_address::TrustedProxies;
+use super::{Config, LogFormat, keys};
 
 /// A key, its value, and where it comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -165,70 +159,6 @@ fn without_effect(settings: &Settings, notes: &mut Vec<String>) {
             off && chosen.explicit() && chosen.key.section() == section && chosen.key.path != switch
         });
         notes.extend(idle.map(|chosen| format!("{} has no effect while {switch} is off", chosen.setting())));
-    }
-}
-
-/// A configuration for the table to write every field of. No value here ever reaches a user: a test
-/// holds that there is a key for each field.
-fn blank() -> Config {
-    let any = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-    Config {
-        server: ServerConfig {
-            host: any,
-            port: 0,
-            workers: 0,
-            trusted_proxies: TrustedProxies::default(),
-            request_id_header: HeaderName::from_static("x-request-id"),
-        },
-        admin: AdminConfig { host: any, port: None },
-        limits: LimitsConfig {
-            max_body_size: 0,
-            max_url_length: 0,
-            max_header_size: 0,
-            max_header_count: 0,
-            max_response_size: None,
-            request_timeout: Duration::ZERO,
-            headers_timeout: Duration::ZERO,
-            idle_timeout: Duration::ZERO,
-            body_timeout: Duration::ZERO,
-            min_body_rate: None,
-            write_timeout: Duration::ZERO,
-            min_send_rate: None,
-            max_connections: 0,
-            max_connections_per_ip: None,
-            max_requests_per_connection: 0,
-            max_connection_age: Duration::ZERO,
-            max_in_flight: 0,
-            allowed_methods: Vec::new(),
-            allowed_hosts: Vec::new(),
-            memory: 0,
-        },
-        http2: Http2Config {
-            enabled: false,
-            max_concurrent_streams: 0,
-            max_local_error_resets: 0,
-            max_cancelled_streams: 0,
-            stream_window: 0,
-            connection_window: 0,
-            send_buffer: 0,
-        },
-        rate_limit: RateLimitConfig {
-            max_requests: None,
-            window: Duration::ZERO,
-            burst: 0,
-            block: Duration::ZERO,
-            max_keys: 0,
-        },
-        shutdown: ShutdownConfig { drain_delay: Duration::ZERO, drain_timeout: Duration::ZERO },
-        log: LogConfig { level: LogLevel::Off, format: LogFormat::Json, access: AccessLog::Off },
-        security_headers: SecurityHeadersConfig {
-            enabled: false,
-            nosniff: false,
-            frame_options: None,
-            referrer_policy: None,
-            content_security_policy: None,
-            permissions_policy: None,
-        },
     }
 }
 

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::time::Duration;
 
 use super::*;
+use crate::config::LogLevel;
 use crate::config::source::Flag;
 
 /// A machine with 8 CPUs, 16 GiB and many files.

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value as Json, json};
 
+use super::Algorithm;
 use super::keys::{Key, Kind, SECTIONS};
 use super::value::METHODS;
 
@@ -35,7 +36,9 @@ fn property(key: &Key) -> Json {
     let mut forms = forms(key.kind);
     if key.off {
         forms.push(match key.kind {
-            Kind::HeaderValue => json!({ "enum": ["off", "none", "false", false] }),
+            Kind::HeaderValue | Kind::Folder | Kind::UrlPath { .. } => {
+                json!({ "enum": ["off", "none", "false", false] })
+            }
             _ => json!({ "enum": ["off", "none", "false", false, 0] }),
         });
     }
@@ -74,13 +77,23 @@ fn forms(kind: Kind) -> Vec<Json> {
             integer(1, super::keys::FASTEST),
             text("^\\s*[0-9]+\\s*([bB]|[kKmMgG][iI]?[bB])?(/s)?(\\s*after\\s.+)?$"),
         ],
-        Kind::Address | Kind::HeaderName | Kind::HeaderValue => vec![json!({ "type": "string" })],
+        Kind::Address | Kind::HeaderName | Kind::HeaderValue | Kind::Folder => {
+            vec![json!({ "type": "string" })]
+        }
         Kind::Choice(words) => vec![json!({ "enum": words })],
         Kind::Methods => vec![
             json!({ "type": "array", "items": { "enum": METHODS }, "minItems": 1 }),
             json!({ "type": "string" }),
         ],
-        Kind::Networks | Kind::Hosts => {
+        Kind::UrlPath { .. } => vec![text("^\\s*/")],
+        Kind::Algorithms => {
+            let known = Algorithm::ALL.map(Algorithm::as_str);
+            vec![
+                json!({ "type": "array", "items": { "enum": known }, "minItems": 1 }),
+                json!({ "type": "string" }),
+            ]
+        }
+        Kind::Networks | Kind::Hosts | Kind::Upstreams => {
             vec![json!({ "type": "array", "items": { "type": "string" } }), json!({ "type": "string" })]
         }
     }
@@ -90,8 +103,8 @@ fn default(key: &Key) -> Json {
     match key.kind {
         Kind::Bool => json!(key.default == "true"),
         Kind::Count { .. } => key.default.parse::<u64>().map_or(json!(key.default), |number| json!(number)),
-        Kind::Methods => json!(key.default.split(' ').collect::<Vec<_>>()),
-        Kind::Networks | Kind::Hosts => json!([]),
+        Kind::Methods | Kind::Algorithms => json!(key.default.split(' ').collect::<Vec<_>>()),
+        Kind::Networks | Kind::Hosts | Kind::Upstreams => json!([]),
         _ => json!(key.default),
     }
 }

@@ -2,12 +2,14 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Method};
 
-use super::{AccessLog, LogFormat, LogLevel};
+use super::{AccessLog, Algorithm, HostHeader, LogFormat, LogLevel, ProxyProtocol};
 use crate::client_address::TrustedProxies;
+use crate::handler::proxy::url::UpstreamUrl;
 use crate::units::{Rate, Size, Time};
 
 /// The methods that can be allowed. CONNECT is not among them: a tunnel is nothing this server offers.
@@ -44,6 +46,14 @@ pub enum Value {
     Methods(Vec<Method>),
     /// Hosts; empty: any.
     Hosts(Vec<String>),
+    /// Upstreams; empty: none.
+    Upstreams(Vec<UpstreamUrl>),
+    /// A folder.
+    Folder(PathBuf),
+    /// A path of a URL, maybe with its query.
+    UrlPath(String),
+    /// Content codings.
+    Algorithms(Vec<Algorithm>),
 }
 
 impl Value {
@@ -88,6 +98,10 @@ impl fmt::Display for Value {
             Self::Networks(value) => list(f, value.networks(), "none"),
             Self::Methods(value) => list(f, value, "none"),
             Self::Hosts(value) => list(f, value, "any"),
+            Self::Upstreams(value) => list(f, value, "none"),
+            Self::Folder(value) => value.display().fmt(f),
+            Self::UrlPath(value) => f.write_str(value),
+            Self::Algorithms(value) => list(f, value, "none"),
         }
     }
 }
@@ -140,6 +154,10 @@ plain! {
     Networks => TrustedProxies,
     Methods => Vec<Method>,
     Hosts => Vec<String>,
+    Upstreams => Vec<UpstreamUrl>,
+    Folder => PathBuf,
+    UrlPath => String,
+    Algorithms => Vec<Algorithm>,
 }
 
 macro_rules! choices {
@@ -166,5 +184,7 @@ choices! {
         "off" => Off, "error" => Error, "warn" => Warn, "info" => Info, "debug" => Debug, "trace" => Trace,
     }
     LogFormat { "json" => Json, "console" => Console }
+    HostHeader { "keep" => Keep, "upstream" => Upstream }
+    ProxyProtocol { "off" => Off, "required" => Required, "optional" => Optional }
     AccessLog { "all" => All, "errors" => Errors, "off" => Off }
 }

@@ -5,8 +5,13 @@ use http::Response;
 
 use crate::refusal::Refusal;
 
+pub mod body;
 mod catch_panic;
+pub mod fixed;
+pub mod proxy;
 pub mod router;
+pub mod routes;
+pub mod static_files;
 pub mod welcome;
 
 /// The answer of a handler that refuses. The refusal travels along in the extensions: an outer

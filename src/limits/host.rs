@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
-use http::{Request, header};
+use http::Request;
 
 use crate::check::Check;
+use crate::host::{host_of, matches};
 use crate::refusal::{Reason, Refusal};
 
 /// The hosts served. Clones share one list, which [`AllowedHosts::replace`] changes while running.
@@ -37,34 +38,13 @@ impl AllowedHosts {
     }
 }
 
-/// The host of a request without its port; `None` in HTTP/1.0 without Host.
-pub fn host_of<B>(request: &Request<B>) -> Option<&str> {
-    let text = match request.uri().authority() {
-        Some(authority) => authority.as_str(),
-        None => request.headers().get(header::HOST)?.to_str().ok()?,
-    };
-    let end = if text.starts_with('[') { text.find(']').map(|at| at + 1) } else { text.find(':') };
-    text.get(..end.unwrap_or(text.len()))
-}
-
-fn matches(pattern: &str, host: &str) -> bool {
-    match pattern.strip_prefix('*') {
-        Some(suffix) => {
-            host.len() > suffix.len()
-                && host.get(host.len() - suffix.len()..).is_some_and(|end| end.eq_ignore_ascii_case(suffix))
-        }
-        None => host.eq_ignore_ascii_case(pattern),
-    }
-}
-
 impl Check for AllowedHosts {
     fn check<B>(&self, request: &Request<B>) -> Result<(), Refusal> {
         if self.0.any.load(Ordering::Acquire) {
             return Ok(());
         }
         let hosts = self.0.hosts.load();
-        // A fully qualified name may end in a dot and is the same name.
-        let host = host_of(request).map(|host| host.strip_suffix('.').unwrap_or(host));
+        let host = host_of(request);
         if host.is_some_and(|host| hosts.iter().any(|pattern| matches(pattern, host))) {
             return Ok(());
         }

@@ -10,11 +10,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use http::{Request, Response};
+use http::{Request, Response, header};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use tower::{Layer, Service};
 
+use crate::exchange::Exchange;
 use crate::refusal::{Reason, Refusal};
 
 /// Bounds the requests in flight. Clones of the layer share one count.
@@ -84,7 +85,18 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         match self.limit.acquire() {
-            Ok(permit) => InFlightFuture::Serving { inner: self.inner.call(request), permit: Some(permit) },
+            Ok(permit) => {
+                let mut permit = Some(permit);
+                // A tunnel outlives its answer, and counts for as long as it is open: whoever runs
+                // it takes a share of what the exchange holds.
+                if request.headers().contains_key(header::UPGRADE)
+                    && let Some(exchange) = Exchange::of(&request)
+                    && let Some(permit) = permit.take()
+                {
+                    let _ = exchange.permit.set(Arc::new(permit));
+                }
+                InFlightFuture::Serving { inner: self.inner.call(request), permit }
+            }
             Err(refusal) => InFlightFuture::Refused { refusal: Some(refusal) },
         }
     }

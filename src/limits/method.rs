@@ -6,6 +6,7 @@ use std::sync::Arc;
 use http::{HeaderValue, Method, Request, header};
 
 use crate::check::Check;
+use crate::exchange::Exchange;
 use crate::refusal::{Reason, Refusal};
 
 /// Lets these methods pass.
@@ -18,10 +19,14 @@ pub struct AllowedMethods {
 impl AllowedMethods {
     /// Allows `methods`, and names them in this order.
     pub fn new(methods: &[Method]) -> Self {
-        let names: Vec<_> = methods.iter().map(Method::as_str).collect();
-        let allow = HeaderValue::from_str(&names.join(", ")).unwrap_or(HeaderValue::from_static(""));
-        Self { methods: methods.into(), allow }
+        Self { methods: methods.into(), allow: allow(methods) }
     }
+}
+
+/// `methods` as the value of `Allow`.
+pub fn allow(methods: &[Method]) -> HeaderValue {
+    let names: Vec<_> = methods.iter().map(Method::as_str).collect();
+    HeaderValue::from_str(&names.join(", ")).unwrap_or(HeaderValue::from_static(""))
 }
 
 /// The methods of RFC 9110 and RFC 5789. Method names have case: `get` is another, unknown one.
@@ -42,13 +47,16 @@ fn is_known(method: &Method) -> bool {
 
 impl Check for AllowedMethods {
     fn check<B>(&self, request: &Request<B>) -> Result<(), Refusal> {
-        if self.methods.contains(request.method()) {
+        let policy = Exchange::of(request).and_then(|exchange| exchange.policy());
+        let (methods, allow) =
+            policy.map_or((&self.methods, &self.allow), |policy| (&policy.methods, &policy.allow));
+        if methods.contains(request.method()) {
             return Ok(());
         }
         if is_known(request.method()) {
             return Err(Refusal::new(Reason::MethodNotAllowed, "the method is not allowed here")
                 .limit("limits.allowed_methods")
-                .field(header::ALLOW, self.allow.clone()));
+                .field(header::ALLOW, allow.clone()));
         }
         Err(Refusal::new(Reason::UnsupportedMethod, "the method is not known to this server"))
     }

@@ -12,6 +12,7 @@ use pin_project_lite::pin_project;
 use tokio::time::{Sleep, sleep};
 use tower::{Layer, Service};
 
+use crate::exchange::Exchange;
 use crate::refusal::{Reason, Refusal};
 
 /// Gives a service so long to begin its answer.
@@ -46,7 +47,9 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        RequestTimeoutFuture { inner: self.inner.call(request), timeout: self.timeout, clock: None }
+        let policy = Exchange::of(&request).and_then(|exchange| exchange.policy());
+        let timeout = policy.map_or(Some(self.timeout), |policy| policy.request_timeout);
+        RequestTimeoutFuture { inner: self.inner.call(request), timeout, clock: None }
     }
 }
 
@@ -56,7 +59,7 @@ pin_project! {
     pub struct RequestTimeoutFuture<F> {
         #[pin]
         inner: F,
-        timeout: Duration,
+        timeout: Option<Duration>,
         clock: Option<Pin<Box<Sleep>>>,
     }
 }
@@ -72,11 +75,12 @@ where
         if let Poll::Ready(answer) = this.inner.poll(cx) {
             return Poll::Ready(answer);
         }
-        let clock = this.clock.get_or_insert_with(|| Box::pin(sleep(*this.timeout)));
+        let Some(timeout) = *this.timeout else { return Poll::Pending };
+        let clock = this.clock.get_or_insert_with(|| Box::pin(sleep(timeout)));
         match clock.as_mut().poll(cx) {
             Poll::Ready(()) => Poll::Ready(Err(Refusal::new(
                 Reason::RequestTimeout,
-                format!("no answer within {} ms", this.timeout.as_millis()),
+                format!("no answer within {} ms", timeout.as_millis()),
             )
             .limit("limits.request_timeout"))),
             Poll::Pending => Poll::Pending,

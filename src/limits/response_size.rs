@@ -11,6 +11,7 @@ use pin_project_lite::pin_project;
 use tower::{Layer, Service};
 
 use crate::body::BoxError;
+use crate::exchange::Exchange;
 use crate::refusal::{Reason, Refusal};
 
 /// Bounds the bytes of an answer; `None` is off.
@@ -51,7 +52,9 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        ResponseSizeFuture { inner: self.inner.call(request), max: self.max }
+        let policy = Exchange::of(&request).and_then(|exchange| exchange.policy());
+        let max = policy.map_or(self.max, |policy| policy.max_response_size);
+        ResponseSizeFuture { inner: self.inner.call(request), max }
     }
 }
 

@@ -101,7 +101,7 @@ impl Drop for Report {
             bytes_out: self.bytes_out,
             protocol: exchange.protocol,
             reason: self.reason,
-            upstream: None,
+            upstream: exchange.upstream().as_deref(),
         });
     }
 }

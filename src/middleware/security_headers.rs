@@ -11,6 +11,8 @@ use http::{HeaderName, HeaderValue, Request, Response};
 use pin_project_lite::pin_project;
 use tower::{Layer, Service};
 
+use crate::exchange::Exchange;
+
 /// Adds fields to answers.
 #[derive(Debug, Clone)]
 pub struct SecurityHeadersLayer(Arc<[(HeaderName, HeaderValue)]>);
@@ -50,7 +52,9 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        SecurityHeadersFuture { inner: self.inner.call(request), fields: self.fields.clone() }
+        let policy = Exchange::of(&request).and_then(|exchange| exchange.policy());
+        let fields = policy.map_or(&self.fields, |policy| &policy.fields).clone();
+        SecurityHeadersFuture { inner: self.inner.call(request), fields }
     }
 }
 

@@ -33,13 +33,28 @@ struct Inner {
 #[derive(Debug)]
 pub struct Permits {
     admission: Option<Admission>,
-    client: Option<ClientKey>,
+    _client: Option<ClientPermit>,
+}
+
+/// One of the connections that one client may have, given back when dropped.
+#[derive(Debug)]
+pub struct ClientPermit {
+    admission: Admission,
+    key: ClientKey,
 }
 
 impl Permits {
     /// Counts against nothing: for a listener that has no limits of its own.
     pub fn none() -> Self {
-        Self { admission: None, client: None }
+        Self { admission: None, _client: None }
+    }
+
+    /// Counts the connection for `client` too, whom a trusted proxy has named.
+    ///
+    /// # Errors
+    /// The client has all the connections that one client may have.
+    pub fn for_client(&self, client: IpAddr) -> Result<Option<ClientPermit>, Refusal> {
+        self.admission.as_ref().map_or(Ok(None), |admission| admission.client(client))
     }
 }
 
@@ -70,25 +85,9 @@ impl Admission {
     /// # Errors
     /// The client has all the connections that one client may have, or the reserve overflows.
     pub fn admit(&self, peer: IpAddr) -> Result<Admitted, Refusal> {
-        let mut permits = Permits { admission: Some(self.clone()), client: None };
+        let mut permits = Permits { admission: Some(self.clone()), _client: None };
         let open = self.0.open.fetch_add(1, Ordering::Relaxed);
-        if let Some(max) = self.0.per_client
-            && !self.0.trusted.trusts(peer)
-        {
-            let key = ClientKey::from(peer);
-            let mut clients = self.0.clients.lock().unwrap_or_else(PoisonError::into_inner);
-            let count = clients.entry(key).or_insert(0);
-            if *count >= max {
-                drop(clients);
-                return Err(Refusal::new(
-                    Reason::TooManyConnectionsFromClient,
-                    format!("this client has {max} connections open"),
-                )
-                .limit("limits.max_connections_per_ip"));
-            }
-            *count += 1;
-            permits.client = Some(key);
-        }
+        permits._client = self.client(peer)?;
         if open < self.0.max {
             return Ok(Admitted::Fully(permits));
         }
@@ -96,6 +95,26 @@ impl Admission {
             return Ok(Admitted::ForProbes(permits));
         }
         Err(self.full())
+    }
+
+    /// One connection more of `client`; `None` where it may have any number.
+    fn client(&self, client: IpAddr) -> Result<Option<ClientPermit>, Refusal> {
+        let Some(max) = self.0.per_client.filter(|_| !self.0.trusted.trusts(client)) else {
+            return Ok(None);
+        };
+        let key = ClientKey::from(client);
+        let mut clients = self.0.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = clients.entry(key).or_insert(0);
+        if *count >= max {
+            drop(clients);
+            return Err(Refusal::new(
+                Reason::TooManyConnectionsFromClient,
+                format!("this client has {max} connections open"),
+            )
+            .limit("limits.max_connections_per_ip"));
+        }
+        *count += 1;
+        Ok(Some(ClientPermit { admission: self.clone(), key }))
     }
 
     /// The refusal for a connection over the limit.
@@ -120,14 +139,19 @@ impl Admission {
 
 impl Drop for Permits {
     fn drop(&mut self) {
-        let Some(admission) = self.admission.take() else { return };
-        admission.0.open.fetch_sub(1, Ordering::Relaxed);
-        let Some(key) = self.client.take() else { return };
-        let mut clients = admission.0.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = clients.get_mut(&key) {
+        if let Some(admission) = self.admission.take() {
+            admission.0.open.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for ClientPermit {
+    fn drop(&mut self) {
+        let mut clients = self.admission.0.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = clients.get_mut(&self.key) {
             *count -= 1;
             if *count == 0 {
-                clients.remove(&key);
+                clients.remove(&self.key);
             }
         }
     }

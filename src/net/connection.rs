@@ -20,7 +20,7 @@ use super::send_watch::SendWatch;
 use super::service::Stack;
 use super::state::{ConnState, Order};
 use super::transport::Transport;
-use super::{detect, http1, http2, linger};
+use super::{detect, http1, http2, linger, proxy_protocol};
 use crate::protocol::Protocol;
 use crate::refusal::{Reason, Refusal};
 
@@ -29,6 +29,9 @@ pub const PARK_AFTER: Duration = Duration::from_millis(250);
 /// How long a connection must have been idle before a drain closes it: a request that was sent
 /// before the client could know is then either here or not coming.
 pub const CLOSE_AFTER: Duration = Duration::from_millis(500);
+
+/// How long a client is told that it has too many connections: it holds a place of others meanwhile.
+pub const TELL_FOR: Duration = Duration::from_secs(1);
 
 /// The one HTTP/1 parser configuration.
 pub fn http1_builder(limits: &ConnectionLimits) -> hyper1::Builder {
@@ -99,16 +102,39 @@ pub async fn serve<T: Transport, S: Stack>(
 ) {
     let mut gauge = Gauge::open(&context);
     let mut prefix = Bytes::new();
+    let mut header_due = context.expects_header_of(state.socket_peer.ip());
     loop {
         if prefix.is_empty() {
             match park::wait(&mut transport, &state, &context).await {
                 Woken::Bytes(bytes) => prefix = bytes,
                 Woken::Closed | Woken::CloseIdle => return,
                 Woken::Idle => {
-                    context.refused(Reason::Idle, state.peer.ip(), gauge.protocol);
+                    context.refused(Reason::Idle, state.peer().ip(), gauge.protocol);
                     return;
                 }
                 Woken::Abort => return abort(transport, &state, &context).await,
+            }
+        }
+        if std::mem::take(&mut header_due) {
+            // Boxed, so that connections without a header do not carry the room for one.
+            let read = Box::pin(proxy_protocol::read(&mut transport, &mut prefix, &state, &context));
+            match read.await {
+                Ok(()) => {}
+                Err(proxy_protocol::End::Refused(refusal)) => {
+                    return refuse(transport, refusal, &state, &context).await;
+                }
+                Err(proxy_protocol::End::TooMany(refusal)) => {
+                    // Told no longer than a client that is refused when it connects.
+                    let told = Box::pin(refuse(transport, refusal, &state, &context));
+                    let _ = tokio::time::timeout(TELL_FOR, told).await;
+                    return;
+                }
+                Err(proxy_protocol::End::Silent(reason)) => {
+                    context.refused(reason, state.peer().ip(), gauge.protocol);
+                    return;
+                }
+                Err(proxy_protocol::End::Closed) => return,
+                Err(proxy_protocol::End::Abort) => return abort(transport, &state, &context).await,
             }
         }
         if gauge.protocol == Protocol::Unknown {
@@ -139,7 +165,7 @@ pub async fn serve<T: Transport, S: Stack>(
             }
             http1::End::Stalled(transport) => {
                 transport.reset_on_drop();
-                context.refused(Reason::SlowReader, state.peer.ip(), Protocol::Http1);
+                context.refused(Reason::SlowReader, state.peer().ip(), Protocol::Http1);
                 return;
             }
             http1::End::Upgraded => return tunnel(&state, &context).await,
@@ -158,7 +184,7 @@ async fn tunnel(state: &ConnState, context: &Context) {
         let (waited, sent) = state.sent();
         let now = Instant::now();
         if sends.deadline(now, since, waited, sent) <= now && !state.ordered(Order::Abort) {
-            context.refused(Reason::SlowReader, state.peer.ip(), Protocol::Http1);
+            context.refused(Reason::SlowReader, state.peer().ip(), Protocol::Http1);
             state.order(Order::Abort);
         }
     }
@@ -166,7 +192,7 @@ async fn tunnel(state: &ConnState, context: &Context) {
 
 /// Answers a refusal that no request carries, and counts it.
 async fn refuse<T: Transport>(transport: T, refusal: Refusal, state: &ConnState, context: &Context) {
-    let answer = context.refuse(refusal, state.peer.ip(), Protocol::Http1);
+    let answer = context.refuse(refusal, state.peer().ip(), Protocol::Http1);
     if state.probe_only {
         return linger::say(transport, &answer).await;
     }
@@ -180,7 +206,7 @@ async fn abort<T: Transport>(transport: T, state: &ConnState, context: &Context)
             .limit("limits.max_connections");
         // Told in passing: its place is needed now, and it has sent nothing that would be in the
         // way of a close.
-        let answer = context.refuse(refusal, state.peer.ip(), Protocol::Http1);
+        let answer = context.refuse(refusal, state.peer().ip(), Protocol::Http1);
         linger::say(transport, &answer).await;
     }
 }
@@ -190,7 +216,7 @@ async fn end_http2<T: Transport>(end: http2::End<T>, state: &ConnState, context:
         http2::End::Closed => {}
         http2::End::Linger(transport) => linger::close(transport, &[], false).await,
         http2::End::Refused(transport, reason, last) => {
-            context.refused(reason, state.peer.ip(), Protocol::Http2);
+            context.refused(reason, state.peer().ip(), Protocol::Http2);
             let Some(transport) = transport else { return };
             if reason == Reason::SlowReader {
                 transport.reset_on_drop();

@@ -68,6 +68,18 @@ pub struct Http2Limits {
     pub send_buffer: usize,
 }
 
+/// Whether connections of trusted peers begin with a PROXY header, which names the client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ProxyProtocol {
+    /// None is looked for.
+    #[default]
+    Off,
+    /// One without is refused.
+    Required,
+    /// Some do.
+    Optional,
+}
+
 /// Shared by all connections of a listener.
 #[derive(Debug)]
 pub struct Context {
@@ -75,6 +87,8 @@ pub struct Context {
     pub limits: ConnectionLimits,
     /// Whose forwarding fields are believed.
     pub trusted: TrustedProxies,
+    /// What begins a connection of theirs.
+    pub proxy_protocol: ProxyProtocol,
     /// Where the process is in its life.
     pub lifecycle: Lifecycle,
     /// Counts.
@@ -99,6 +113,12 @@ impl ConnectionLimits {
 }
 
 impl Context {
+    /// Whether a connection from `peer` may begin with a PROXY header.
+    pub(super) fn expects_header_of(&self, peer: IpAddr) -> bool {
+        // SECURITY: anybody else would choose its own address.
+        self.proxy_protocol != ProxyProtocol::Off && self.trusted.trusts(peer)
+    }
+
     /// Counts and logs a refusal that no request carries and nothing answers.
     pub fn refused(&self, reason: Reason, client: IpAddr, protocol: Protocol) {
         self.metrics.rejected(reason);

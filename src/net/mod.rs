@@ -2,7 +2,8 @@
 //!
 //! In the order in which a connection meets them: [`listener`] accepts, [`admission`] decides,
 //! [`registry`] enters it for the drain, [`connection`] serves it from its first byte to its last
-//! over a [`transport`], and [`linger`] closes it so that the last answer arrives. What everybody
+//! over a [`transport`], behind a trusted proxy after the header that names its client
+//! ([`context::ProxyProtocol`]), and [`linger`] closes it so that the last answer arrives. What everybody
 //! around one connection shares is its [`state`]; what all connections share is the [`context`].
 
 pub mod admission;
@@ -16,6 +17,7 @@ pub mod linger;
 pub mod listener;
 mod outgoing;
 mod park;
+mod proxy_protocol;
 pub mod registry;
 pub mod send_watch;
 mod service;

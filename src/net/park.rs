@@ -40,6 +40,16 @@ pub(crate) async fn wait<T: Transport>(transport: &mut T, state: &ConnState, con
         0 => limits.headers_timeout.min(limits.idle_timeout),
         _ => limits.idle_timeout,
     };
+    read(transport, state, state.idle_since() + patience, true).await
+}
+
+/// Waits for bytes until `deadline`, or if the connection is `idle`, until a drain closes it.
+pub(crate) async fn read<T: Transport>(
+    transport: &mut T,
+    state: &ConnState,
+    deadline: Instant,
+    idle: bool,
+) -> Woken {
     let mut clock = pin!(Clock::default());
     poll_fn(|cx| {
         state.register(cx.waker());
@@ -57,8 +67,8 @@ pub(crate) async fn wait<T: Transport>(transport: &mut T, state: &ConnState, con
             Poll::Pending => {}
         }
         loop {
-            let closing = state.ordered(Order::CloseIdle);
-            let at = state.idle_since() + if closing { CLOSE_AFTER.min(patience) } else { patience };
+            let closing = idle && state.ordered(Order::CloseIdle);
+            let at = if closing { deadline.min(state.idle_since() + CLOSE_AFTER) } else { deadline };
             if at <= Instant::now() {
                 return Poll::Ready(if closing { Woken::CloseIdle } else { Woken::Idle });
             }

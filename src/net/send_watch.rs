@@ -13,7 +13,7 @@ use crate::units::Rate;
 pub const UNSENT_LOW_WATER: u32 = 32 * 1024;
 
 /// The two bounds on a client that reads slowly.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SendLimits {
     /// Longest time without a byte taken.
     pub timeout: Duration,
@@ -35,6 +35,14 @@ impl SendWatch {
     pub fn new(limits: SendLimits) -> Self {
         let pace = limits.min_rate.map(|rate| Pace::new(rate, UNSENT_LOW_WATER));
         Self { limits, pace, waited: Duration::ZERO, sent: 0 }
+    }
+
+    /// Judges by other bounds from now on, if they are others.
+    pub fn hold_to(&mut self, limits: SendLimits) {
+        if limits != self.limits {
+            let (waited, sent) = (self.waited, self.sent);
+            *self = Self { waited, sent, ..Self::new(limits) };
+        }
     }
 
     /// The moment at which the client is too slow, given that it has taken nothing since

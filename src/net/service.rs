@@ -18,6 +18,7 @@ use super::context::Context;
 use super::http1::Seen;
 use super::http2::Streams;
 use super::outgoing::{ConnBody, Running};
+use super::send_watch::SendLimits;
 use super::state::{ConnState, Order};
 use super::upload::Upload;
 use crate::body::BoxError;
@@ -79,7 +80,7 @@ impl<S> ConnService<S> {
             Wire::Http1(_) => self.state.request_begins(),
             Wire::Http2(_) => self.state.stream_begins(),
         };
-        let peer = self.state.peer;
+        let peer = self.state.peer();
         let protocol = match self.wire {
             Wire::Http1(_) => Protocol::Http1,
             Wire::Http2(_) => Protocol::Http2,
@@ -97,6 +98,25 @@ impl<S> ConnService<S> {
             (seen.head_bytes, seen.line_ended) = (0, false);
         }
         (exchange, number)
+    }
+}
+
+impl<S> ConnService<S> {
+    /// The route is known by now, and with it how slowly its answers may be taken.
+    fn hold_to_route(&self, running: &Running) {
+        let common = self.context.limits.send;
+        let own = running
+            .exchange
+            .policy()
+            .map(|policy| SendLimits { timeout: policy.write_timeout, min_rate: policy.min_send_rate })
+            .filter(|own| *own != common);
+        match (&self.wire, &running.stream) {
+            (Wire::Http1(_), _) => self.state.hold_to(own),
+            (Wire::Http2(streams), Some(stream)) if own.is_some() => {
+                streams.hold_to(stream, own.unwrap_or(common))
+            }
+            (Wire::Http2(_), _) => {}
+        }
     }
 }
 
@@ -128,6 +148,7 @@ impl<S: Stack> hyper::service::Service<Request<Incoming>> for ConnService<S> {
         let request = request.map(|body| Upload::new(body, stream_wire, &running.exchange));
         let inner = self.stack.borrow_mut().call(request);
         running.exchange.called();
+        self.hold_to_route(&running);
         ConnFuture { inner, number, running: Some(running) }
     }
 }

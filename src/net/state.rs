@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 
@@ -9,8 +10,10 @@ use atomic_waker::AtomicWaker;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::admission::Permits;
+use super::admission::{ClientPermit, Permits};
 use super::registry::Entry;
+use super::send_watch::SendLimits;
+use crate::refusal::Refusal;
 
 /// What a connection can be told to do. Orders add up and are never taken back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,12 +49,20 @@ impl Stamp {
     }
 }
 
+/// The client that a trusted proxy named in front of its connection.
+#[derive(Debug)]
+struct Announced {
+    peer: SocketAddr,
+    _permit: Option<ClientPermit>,
+}
+
 /// One connection. Lives as long as anything that belongs to it, an upgraded socket included;
 /// with it go its place in the registry and its share of the connection limits.
 #[derive(Debug)]
 pub struct ConnState {
-    /// The socket's other end.
-    pub peer: SocketAddr,
+    /// The socket's other end; whom the connection counts for is [`ConnState::peer`].
+    pub socket_peer: SocketAddr,
+    announced: OnceLock<Box<Announced>>,
     /// Admitted over `limits.max_connections`, to ask for probes only.
     pub probe_only: bool,
     /// Accepted while draining, when an open listener still promised to serve.
@@ -74,19 +85,22 @@ pub struct ConnState {
     head_since: Stamp,
     idle_since: AtomicU64,
     last_read: AtomicU64,
+    /// What the answer under way is held to, where its route says otherwise than the server.
+    send_limits: Mutex<Option<SendLimits>>,
     blocked_since: Stamp,
     blocked_total: AtomicU64,
     written: AtomicU64,
     left: Notify,
-    _permits: Permits,
+    permits: Permits,
     _entry: Entry,
 }
 
 impl ConnState {
     /// A connection that begins now: `permits` and `entry` are held for as long as anybody holds it.
-    pub fn new(peer: SocketAddr, permits: Permits, entry: Entry) -> Self {
+    pub fn new(socket_peer: SocketAddr, permits: Permits, entry: Entry) -> Self {
         Self {
-            peer,
+            socket_peer,
+            announced: OnceLock::new(),
             probe_only: false,
             accepted_in_drain: false,
             max_age: Duration::MAX,
@@ -105,13 +119,35 @@ impl ConnState {
             head_since: Stamp::default(),
             idle_since: AtomicU64::new(0),
             last_read: AtomicU64::new(0),
+            send_limits: Mutex::new(None),
             blocked_since: Stamp::default(),
             blocked_total: AtomicU64::new(0),
             written: AtomicU64::new(0),
             left: Notify::new(),
-            _permits: permits,
+            permits,
             _entry: entry,
         }
+    }
+
+    // ----- the other end
+
+    /// The other end: the socket's, or the one that a trusted proxy has announced.
+    pub fn peer(&self) -> SocketAddr {
+        self.announced.get().map_or(self.socket_peer, |announced| announced.peer)
+    }
+
+    /// From now on the connection is one of `peer`. Happens once.
+    ///
+    /// # Errors
+    /// It has all the connections that one client may have.
+    pub fn announce(&self, peer: SocketAddr) -> Result<(), Refusal> {
+        let (permit, refused) = match self.permits.for_client(peer.ip()) {
+            Ok(permit) => (permit, Ok(())),
+            Err(refusal) => (None, Err(refusal)),
+        };
+        // Refused or not, it is this client that it happens to.
+        let _ = self.announced.set(Box::new(Announced { peer, _permit: permit }));
+        refused
     }
 
     // ----- time
@@ -222,7 +258,12 @@ impl ConnState {
         self.requests.load(Ordering::Relaxed)
     }
 
-    /// When the last request ended, or the connection was accepted.
+    /// What came before the first request is over: the connection is idle from now on.
+    pub fn idles(&self) {
+        self.idle_since.store(self.now(), Ordering::Relaxed);
+    }
+
+    /// When the last request ended, a PROXY header came, or the connection was accepted.
     pub fn idle_since(&self) -> Instant {
         self.at(self.idle_since.load(Ordering::Relaxed))
     }
@@ -299,6 +340,16 @@ impl ConnState {
     }
 
     // ----- writing
+
+    /// Holds the client to other bounds while it takes the answer under way; `None`: to the common.
+    pub fn hold_to(&self, limits: Option<SendLimits>) {
+        *self.send_limits.lock().unwrap_or_else(PoisonError::into_inner) = limits;
+    }
+
+    /// Those bounds.
+    pub fn send_limits(&self) -> Option<SendLimits> {
+        *self.send_limits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 
     /// Whether bytes of an answer may still be on their way to the socket.
     pub fn is_answering(&self) -> bool {

@@ -94,7 +94,7 @@ impl<S: Stack> Acceptor<S> {
         // Closed here, with its reason untold, where too many are being told theirs.
         let Ok(permit) = told.clone().try_acquire_owned() else { return };
         tokio::spawn(async move {
-            let _ = tokio::time::timeout(Duration::from_secs(1), linger::close(stream, &bytes, true)).await;
+            let _ = tokio::time::timeout(connection::TELL_FOR, linger::close(stream, &bytes, true)).await;
             drop(permit);
         });
     }

@@ -10,31 +10,30 @@ use std::time::Duration;
 use axum::Router;
 
 use super::reload::{Reload, Reloader, apply_access_log, level, policy};
+use super::routes::{Immortals, Planner, RouteError};
 use super::running::{BoundServer, Port};
 use super::stack::Shared;
-use super::{Outcome, housekeeping};
+use super::{Outcome, checks, housekeeping};
 use crate::admin::AdminState;
-use crate::config::{Config, LogFormat as ConfigFormat, WorstCase};
-use crate::handler::router::AppHandler;
+use crate::config::{self, Config, LogFormat as ConfigFormat, WorstCase};
+use crate::handler::routes::Routes;
 use crate::handler::welcome::{self, LimitRow, WelcomeState};
 use crate::lifecycle::readiness::{Check, Readiness};
 use crate::lifecycle::{self};
 use crate::limits::headers::HeaderLimits;
 use crate::limits::host::AllowedHosts;
 use crate::limits::memory::MemoryAccount;
-use crate::limits::rate::RateLimiter;
+use crate::limits::rate::{RateLimiter, RouteLimiters};
 use crate::limits::url_length::MaxUrlLength;
 use crate::net::admission::Admission;
-use crate::net::context::{ConnectionLimits, Context, HeadLimits, Http2Limits};
+use crate::net::context::{ConnectionLimits, Context, HeadLimits, Http2Limits, ProxyProtocol};
 use crate::net::listener::Listener;
 use crate::net::registry::Registry;
 use crate::net::send_watch::SendLimits;
+use crate::resolve::Resolver;
 use crate::telemetry::{
     AccessLog, AccessMode, BuildInfo, LogControl, LogFormat, LogPipe, Metrics, RouteId, log,
 };
-
-/// The label of the application's route, while it is the only one.
-const APP_ROUTE: &str = "/";
 
 /// Why a server did not start.
 #[derive(Debug)]
@@ -50,6 +49,8 @@ pub enum BindError {
     },
     /// A thread could not be started.
     Thread(io::Error),
+    /// What a route needs is not there.
+    Route(RouteError),
 }
 
 impl fmt::Display for BindError {
@@ -59,6 +60,7 @@ impl fmt::Display for BindError {
                 write!(f, "cannot listen on {address} ({section}.host and {section}.port): {error}")
             }
             Self::Thread(error) => write!(f, "cannot start a thread: {error}"),
+            Self::Route(error) => error.fmt(f),
         }
     }
 }
@@ -67,6 +69,7 @@ impl std::error::Error for BindError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Listen { error, .. } | Self::Thread(error) => Some(error),
+            Self::Route(error) => Some(error),
         }
     }
 }
@@ -154,43 +157,65 @@ impl Builder {
         let (writer, lifecycle) = lifecycle::begin();
         let (pipe, access_log, log) = logs(&config).map_err(BindError::Thread)?;
         let build = BuildInfo::current();
-        let metrics = Metrics::new(&[APP_ROUTE], build.clone());
+        let metrics = Metrics::new(&[], build.clone());
         let memory = config.limits.memory;
         let (bound, bodies) =
             self.worst_case.map_or((memory, memory / 2), |worst| (worst.total(), worst.bodies()));
         metrics.memory_bound(bound);
-        let readiness = Readiness::new(lifecycle.clone(), self.checks);
+        let resolver = Resolver::system();
+        let mut checks = self.checks;
+        checks.extend(config.checks.iter().map(|check| checks::check(check, &resolver)));
+        let readiness = Readiness::new(lifecycle.clone(), checks);
         let admin = Arc::new(AdminState {
             readiness: readiness.clone(),
             lifecycle: lifecycle.clone(),
             metrics: metrics.clone(),
             build: build.clone(),
         });
+        let route_limiters = RouteLimiters::default();
+        let app = self.router.or_else(|| {
+            // Where there are routes, whatever none of them is for is nobody's.
+            config.routes.is_empty().then(|| {
+                let (readiness, metrics) = (readiness.clone(), metrics.clone());
+                let lifecycle = lifecycle.clone();
+                welcome::router(WelcomeState {
+                    lifecycle,
+                    readiness,
+                    metrics,
+                    limits: self.limits.into(),
+                    build,
+                })
+            })
+        });
+        let planner = Planner {
+            app,
+            resolver,
+            metrics: metrics.clone(),
+            limiters: route_limiters.clone(),
+            immortals: Immortals::default(),
+        };
+        let routes = Routes::new(planner.table(&config, None).map_err(BindError::Route)?);
         let shared = Shared {
             metrics: metrics.clone(),
             access_log,
-            lifecycle: lifecycle.clone(),
+            lifecycle,
             admin,
             memory: MemoryAccount::new(bodies),
+            routes,
             rate_limiter: RateLimiter::new(policy(&config.rate_limit)),
+            route_limiters,
             allowed_hosts: AllowedHosts::new(config.limits.allowed_hosts.clone()),
         };
-        let router = self.router.unwrap_or_else(|| {
-            let limits = self.limits.into();
-            welcome::router(WelcomeState { lifecycle, readiness: readiness.clone(), metrics, limits, build })
-        });
-        let app = AppHandler::new(router, shared.metrics.route_id(APP_ROUTE).index());
         let registry = Registry::default();
         let main = main_port(&config, &shared)?;
         let admin = admin_port(&config, &shared)?;
         let housekeeping = tokio::spawn(housekeeping::keep(shared.clone(), readiness.clone(), pipe.clone()));
-        let reloader = Reloader { source: self.reload, shared: shared.clone(), log };
+        let reloader = Reloader { source: self.reload, shared: shared.clone(), log, planner };
         Ok(BoundServer {
             config,
             writer,
             shared,
             readiness,
-            app,
             registry,
             main,
             admin,
@@ -242,8 +267,20 @@ fn main_port(config: &Config, shared: &Shared) -> Result<Port, BindError> {
     Ok(Port {
         listener,
         admission,
-        context: Arc::new(context(config, shared, limits.max_requests_per_connection)),
+        context: Arc::new(Context {
+            proxy_protocol: proxy_protocol(config),
+            ..context(config, shared, limits.max_requests_per_connection)
+        }),
     })
+}
+
+/// `server.proxy_protocol` as connections know it.
+fn proxy_protocol(config: &Config) -> ProxyProtocol {
+    match config.server.proxy_protocol {
+        config::ProxyProtocol::Off => ProxyProtocol::Off,
+        config::ProxyProtocol::Required => ProxyProtocol::Required,
+        config::ProxyProtocol::Optional => ProxyProtocol::Optional,
+    }
 }
 
 /// Scrapers and people: few, and each no more than it needs.
@@ -310,6 +347,8 @@ fn context(config: &Config, shared: &Shared, max_requests: u64) -> Context {
             }),
         },
         trusted: config.server.trusted_proxies.clone(),
+        // Only the main listener stands behind proxies.
+        proxy_protocol: ProxyProtocol::Off,
         lifecycle: shared.lifecycle.clone(),
         metrics: shared.metrics.clone(),
         access_log: shared.access_log.clone(),

@@ -17,9 +17,13 @@ pub(super) async fn keep(shared: Shared, readiness: Readiness, pipe: LogPipe) {
         let metrics = &shared.metrics;
         metrics.upkeep();
         metrics.set_ready(readiness.is_ready());
+        for check in readiness.report() {
+            metrics.check(&check.name, check.ok());
+        }
         metrics.log_lines_dropped(pipe.dropped());
         let (keys, blocked) = shared.rate_limiter.census();
-        metrics.rate_limit_keys(keys);
-        metrics.rate_limit_blocked(blocked);
+        let (more_keys, more_blocked) = shared.route_limiters.census();
+        metrics.rate_limit_keys(keys + more_keys);
+        metrics.rate_limit_blocked(blocked + more_blocked);
     }
 }

@@ -2,16 +2,19 @@
 
 mod accept;
 mod builder;
+mod checks;
 mod drain;
 mod housekeeping;
 mod limit_rows;
 mod reload;
+mod routes;
 mod running;
 mod stack;
 
 pub use builder::{BindError, Builder};
 pub use limit_rows::limit_rows;
 pub use reload::Reload;
+pub use routes::RouteError;
 pub use running::BoundServer;
 
 /// How a run ended.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tracing::level_filters::LevelFilter;
 
+use super::routes::{Planner, RouteError};
 use super::stack::Shared;
 use crate::config::{Config, LogLevel, RateLimitConfig};
 use crate::limits::rate::Policy;
@@ -21,6 +22,7 @@ pub(super) struct Reloader {
     pub(super) source: Option<Reload>,
     pub(super) shared: Shared,
     pub(super) log: Option<LogControl>,
+    pub(super) planner: Planner,
 }
 
 impl fmt::Debug for Reloader {
@@ -38,7 +40,10 @@ impl Reloader {
         };
         match source() {
             Ok((config, needs_restart)) => {
-                self.apply(&config);
+                if let Err(error) = self.apply(&config) {
+                    tracing::error!(%error, "configuration not reloaded; the old one is kept");
+                    return;
+                }
                 if needs_restart.is_empty() {
                     tracing::info!("configuration reloaded");
                 } else {
@@ -50,7 +55,10 @@ impl Reloader {
         }
     }
 
-    fn apply(&self, config: &Config) {
+    fn apply(&self, config: &Config) -> Result<(), RouteError> {
+        let routes = &self.shared.routes;
+        // First what can fail: then nothing has changed yet.
+        routes.replace(self.planner.table(config, Some(&routes.current()))?);
         self.shared.rate_limiter.replace(policy(&config.rate_limit));
         self.shared.allowed_hosts.replace(config.limits.allowed_hosts.clone());
         let level = level(config.log.level);
@@ -58,6 +66,7 @@ impl Reloader {
         if let Some(log) = &self.log {
             log.set_level(level);
         }
+        Ok(())
     }
 }
 

@@ -43,7 +43,6 @@ pub struct BoundServer {
     pub(super) writer: LifecycleWriter,
     pub(super) shared: Shared,
     pub(super) readiness: Readiness,
-    pub(super) app: AppHandler,
     pub(super) registry: Registry,
     pub(super) main: Port,
     pub(super) admin: Option<Port>,
@@ -119,22 +118,11 @@ impl BoundServer {
     async fn serve(self, events: mpsc::Receiver<Event>, mut hangups: mpsc::Receiver<()>) -> Outcome {
         let address = self.local_addr();
         let admin_address = self.admin_addr();
-        let Self {
-            config,
-            writer,
-            shared,
-            readiness,
-            app,
-            registry,
-            main,
-            admin,
-            reloader,
-            housekeeping,
-            pipe,
-        } = self;
+        let Self { config, writer, shared, readiness, registry, main, admin, reloader, housekeeping, pipe } =
+            self;
         let (stop, stopped) = watch::channel(false);
         let mut acceptors = JoinSet::new();
-        let app = stack::main(&config, &shared, app);
+        let app = stack::main(&config, &shared);
         acceptors.spawn(acceptor(main, app, &registry).run(stopped.clone()));
         // Operators may look on while the rest drains.
         let (admin_stop, admin_stopped) = watch::channel(false);

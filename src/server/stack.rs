@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
+use http::{HeaderName, HeaderValue};
 use tower::ServiceBuilder;
 
 use crate::admin::AdminState;
 use crate::admin::layer::EndpointsLayer;
 use crate::check::CheckLayer;
-use crate::config::Config;
+use crate::config::{Config, SecurityHeadersConfig};
 use crate::handler::router::AppHandler;
+use crate::handler::routes::{Dispatch, RouteLayer, Routes};
 use crate::lifecycle::Lifecycle;
 use crate::limits::body::BodyLimitsLayer;
 use crate::limits::framing::Framing;
@@ -17,7 +19,7 @@ use crate::limits::host::AllowedHosts;
 use crate::limits::in_flight::InFlightLayer;
 use crate::limits::memory::MemoryAccount;
 use crate::limits::method::AllowedMethods;
-use crate::limits::rate::{RateLimitLayer, RateLimiter};
+use crate::limits::rate::{RateLimitLayer, RateLimiter, RouteLimiters};
 use crate::limits::request_timeout::RequestTimeoutLayer;
 use crate::limits::response_size::ResponseSizeLayer;
 use crate::limits::url_length::MaxUrlLength;
@@ -42,14 +44,18 @@ pub(crate) struct Shared {
     pub admin: Arc<AdminState>,
     /// What request bodies may take.
     pub memory: MemoryAccount,
+    /// Where requests lead; changes while running.
+    pub routes: Routes,
     /// Changes while running.
     pub rate_limiter: RateLimiter,
+    /// Changes with the routes.
+    pub route_limiters: RouteLimiters,
     /// Changes while running.
     pub allowed_hosts: AllowedHosts,
 }
 
 /// Everything between a connection of the main listener and the application.
-pub(crate) fn main(config: &Config, shared: &Shared, handler: AppHandler) -> impl Stack {
+pub(crate) fn main(config: &Config, shared: &Shared) -> impl Stack {
     let limits = &config.limits;
     ServiceBuilder::new()
         // Every answer names its request, refused or not, and so does every line about it.
@@ -63,6 +69,8 @@ pub(crate) fn main(config: &Config, shared: &Shared, handler: AppHandler) -> imp
         .layer(CheckLayer(Framing))
         // Probes are answered when everything else is refused.
         .layer(EndpointsLayer { state: shared.admin.clone(), probes_only: config.admin.port.is_some() })
+        // What everything below asks for is the route's to say.
+        .layer(RouteLayer(shared.routes.clone()))
         // Refusals that need nothing but the head, cheapest first, in one layer.
         .layer(CheckLayer((
             // A server that is about to exit takes on nothing new.
@@ -75,7 +83,7 @@ pub(crate) fn main(config: &Config, shared: &Shared, handler: AppHandler) -> imp
             HeaderLimits { count: limits.max_header_count, size: limits.max_header_size },
         )))
         // A client's own allowance comes before what all clients share.
-        .layer(RateLimitLayer(shared.rate_limiter.clone()))
+        .layer(RateLimitLayer { common: shared.rate_limiter.clone(), routes: shared.route_limiters.clone() })
         // Held to the end of the response body.
         .layer(InFlightLayer::new(limits.max_in_flight))
         // The clock covers all that the handler waits for, its request body included.
@@ -87,9 +95,9 @@ pub(crate) fn main(config: &Config, shared: &Shared, handler: AppHandler) -> imp
             memory: Some(shared.memory.clone()),
         })
         // Closest to the handler, so that they see what it set.
-        .layer(security_headers(config))
+        .layer(SecurityHeadersLayer::new(fields(&config.security_headers)))
         .layer(ResponseSizeLayer(limits.max_response_size))
-        .service(handler)
+        .service(Dispatch)
 }
 
 /// Everything between a connection of the admin listener and the endpoints: its clients are
@@ -112,11 +120,10 @@ pub(crate) fn admin(config: &Config, shared: &Shared, not_found: AppHandler) -> 
         .service(not_found)
 }
 
-fn security_headers(config: &Config) -> SecurityHeadersLayer {
-    use http::HeaderValue;
+/// The fields that `security_headers.*` adds.
+pub(super) fn fields(set: &SecurityHeadersConfig) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
     use http::header::{CONTENT_SECURITY_POLICY, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS};
-    let set = &config.security_headers;
-    let permissions = http::HeaderName::from_static("permissions-policy");
+    let permissions = HeaderName::from_static("permissions-policy");
     let nosniff = set.nosniff.then_some(HeaderValue::from_static("nosniff"));
     let fields = [
         (X_CONTENT_TYPE_OPTIONS, nosniff),
@@ -125,19 +132,17 @@ fn security_headers(config: &Config) -> SecurityHeadersLayer {
         (CONTENT_SECURITY_POLICY, set.content_security_policy.clone()),
         (permissions, set.permissions_policy.clone()),
     ];
-    let on = fields.into_iter().filter(|_| set.enabled);
-    SecurityHeadersLayer::new(on.filter_map(|(name, value)| Some((name, immortal(&value?)))))
+    let enabled = set.enabled;
+    fields.into_iter().filter(move |_| enabled).filter_map(|(name, value)| Some((name, value?)))
 }
 
 /// The same value, cloned into every answer without counting references. It is given up to the
 /// end of the process, once for each server that is built.
-fn immortal(value: &http::HeaderValue) -> http::HeaderValue {
-    value
-        .to_str()
-        .map_or_else(|_| value.clone(), |text| http::HeaderValue::from_static(Box::leak(text.into())))
+pub(super) fn immortal(value: &HeaderValue) -> HeaderValue {
+    value.to_str().map_or_else(|_| value.clone(), |text| HeaderValue::from_static(Box::leak(text.into())))
 }
 
 /// Likewise for a field's name.
-fn immortal_name(name: &http::HeaderName) -> http::HeaderName {
-    http::HeaderName::from_static(Box::leak(name.as_str().into()))
+fn immortal_name(name: &HeaderName) -> HeaderName {
+    HeaderName::from_static(Box::leak(name.as_str().into()))
 }

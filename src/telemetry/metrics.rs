@@ -18,6 +18,7 @@ use super::BuildInfo;
 use super::histogram::Latency;
 use super::names::{Kind, METRICS};
 use super::series::Routes;
+use super::upstreams::{UpstreamSeries, Upstreams};
 use crate::lifecycle::Phase;
 use crate::protocol::Protocol;
 use crate::refusal::Reason;
@@ -66,8 +67,8 @@ pub struct Snapshot {
     pub p99: Duration,
 }
 
-/// All metrics of one server. Every method but [`Metrics::render`] and [`Metrics::upkeep`] is lock-free, except
-/// the first time that a route answers a method with a status.
+/// All metrics of one server. Every method that is called for a request is lock-free, except the first time
+/// that a route answers a method with a status.
 pub struct Metrics {
     recorder: PrometheusRecorder,
     prometheus: PrometheusHandle,
@@ -79,6 +80,8 @@ pub struct Metrics {
     bytes_out: AtomicU64,
     connections: [Connections; Protocol::ALL.len()],
     rejections: Box<[Rejections]>,
+    upstreams: Upstreams,
+    tunnels: AtomicI64,
     shown: Shown,
 }
 
@@ -112,6 +115,7 @@ struct Shown {
     rate_limit_keys: Gauge,
     rate_limit_blocked: Gauge,
     memory_bound: Gauge,
+    tunnels: Gauge,
 }
 
 impl std::fmt::Debug for Metrics {
@@ -172,6 +176,7 @@ impl Metrics {
             rate_limit_keys: gauge("nessen_rate_limit_keys", &[]),
             rate_limit_blocked: gauge("nessen_rate_limit_blocked_sources", &[]),
             memory_bound: gauge("nessen_memory_bound_bytes", &[]),
+            tunnels: gauge("nessen_tunnels_active", &[]),
         };
         let connections = Protocol::ALL.map(|protocol| Connections {
             active: AtomicI64::new(0),
@@ -193,6 +198,8 @@ impl Metrics {
             bytes_out: AtomicU64::new(0),
             connections,
             rejections: rejections.collect(),
+            upstreams: Upstreams::default(),
+            tunnels: AtomicI64::new(0),
             shown,
             prometheus: recorder.handle(),
             recorder,
@@ -347,6 +354,23 @@ impl Metrics {
     /// Worst-case bytes that the limits in force allow.
     pub fn memory_bound(&self, bytes: u64) {
         self.shown.memory_bound.set(bytes as f64);
+    }
+
+    /// Whether the readiness check of this name counts as well.
+    pub fn check(&self, name: &str, ok: bool) {
+        let gauge = self.recorder.register_gauge(&key("nessen_check_ok", &[("check", name)]), &METADATA);
+        gauge.set(if ok { 1.0 } else { 0.0 });
+    }
+
+    /// The series of the upstream configured as `label`: the same for every route and after every
+    /// reload that names it. Ask once and keep it; past 1024 labels all share `_OTHER`.
+    pub fn upstream(&self, label: &str) -> Arc<UpstreamSeries> {
+        self.upstreams.get(label)
+    }
+
+    /// Upgraded connections that are open: add and subtract.
+    pub fn tunnels(&self) -> &AtomicI64 {
+        &self.tunnels
     }
 
     /// Call every few seconds, and at least every 10: it moves the window of the percentiles on.

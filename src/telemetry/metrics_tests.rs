@@ -124,10 +124,50 @@ fn the_life_of_the_process_is_shown() {
 }
 
 #[test]
+fn an_upstream_and_what_goes_through_it_are_shown() {
+    let metrics = metrics();
+    let app = metrics.upstream("http://app:8080");
+    app.answered(StatusCode::NOT_FOUND, Duration::from_millis(20));
+    app.failed(super::super::UpstreamFailure::Timeout, Duration::from_secs(3));
+    app.retried();
+    app.ejected();
+    app.set_healthy(false);
+    app.connections_active().fetch_add(3, Ordering::Relaxed);
+    app.connections_idle().fetch_add(2, Ordering::Relaxed);
+    metrics.tunnels().fetch_add(4, Ordering::Relaxed);
+    metrics.check("database", true);
+    metrics.check("database", false);
+    let text = metrics.render();
+    for (series, expected) in [
+        ("nessen_upstream_requests_total{upstream=\"http://app:8080\",status=\"4xx\"}", 1.0),
+        ("nessen_upstream_requests_total{upstream=\"http://app:8080\",status=\"timeout\"}", 1.0),
+        ("nessen_upstream_requests_total{upstream=\"http://app:8080\",status=\"2xx\"}", 0.0),
+        ("nessen_upstream_request_duration_seconds_count{upstream=\"http://app:8080\"}", 2.0),
+        ("nessen_upstream_request_duration_seconds_sum{upstream=\"http://app:8080\"}", 3.02),
+        ("nessen_upstream_request_duration_seconds_bucket{upstream=\"http://app:8080\",le=\"0.025\"}", 1.0),
+        ("nessen_upstream_retries_total{upstream=\"http://app:8080\"}", 1.0),
+        ("nessen_upstream_ejections_total{upstream=\"http://app:8080\"}", 1.0),
+        ("nessen_upstream_healthy{upstream=\"http://app:8080\"}", 0.0),
+        ("nessen_upstream_connections{upstream=\"http://app:8080\",state=\"active\"}", 3.0),
+        ("nessen_upstream_connections{upstream=\"http://app:8080\",state=\"idle\"}", 2.0),
+        ("nessen_tunnels_active", 4.0),
+        ("nessen_check_ok{check=\"database\"}", 0.0),
+    ] {
+        assert_eq!(value(&text, series), expected, "{series}");
+    }
+    drop(app);
+    let text = metrics.render();
+    assert!(!text.contains("nessen_upstream_healthy{"), "an upstream that is gone is said to be ill");
+    assert_eq!(value(&text, "nessen_upstream_retries_total{upstream=\"http://app:8080\"}"), 1.0);
+}
+
+#[test]
 fn the_text_holds_exactly_what_the_table_promises() {
     let metrics = metrics();
     metrics.request_started();
     metrics.request_finished(&finished(&Method::GET, 200, metrics.route_id("/odd\"\\\nroute")));
+    let _upstream = metrics.upstream("http://app:8080");
+    metrics.check("database", true);
     let text = metrics.render();
     let mut typed = BTreeSet::new();
     for line in text.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {
@@ -153,6 +193,8 @@ fn promtool_has_nothing_to_say() {
     let metrics = metrics();
     metrics.request_started();
     metrics.request_finished(&finished(&Method::POST, 503, RouteId::NONE));
+    let _upstreams = ["http://app:8080", "http://odd\"\\:1"].map(|label| metrics.upstream(label));
+    metrics.check("database", true);
     let mut promtool = std::process::Command::new("promtool");
     promtool.args(["check", "metrics"]).stdin(std::process::Stdio::piped());
     let Ok(mut child) =

@@ -14,9 +14,11 @@ pub mod names;
 pub mod process;
 mod series;
 mod text;
+mod upstreams;
 
 pub use access_log::{AccessLog, AccessMode, AccessRecord};
 pub use build_info::BuildInfo;
 pub use log::{LogControl, LogFormat};
 pub use log_pipe::LogPipe;
 pub use metrics::{Finished, Metrics, RouteId, Snapshot};
+pub use upstreams::{UpstreamFailure, UpstreamSeries};

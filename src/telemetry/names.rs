@@ -60,6 +60,9 @@ const fn gauge(
 /// Labels of a request. `route` is the configured path (`none`: refused before one was chosen).
 const REQUEST: &[&str] = &["method", "status", "route"];
 
+/// The upstream as configured, such as `http://app:8080`; never a resolved address.
+const UPSTREAM: &[&str] = &["upstream"];
+
 /// Every metric, in the order of the documentation.
 pub const METRICS: &[Definition] = &[
     counter(
@@ -131,6 +134,40 @@ pub const METRICS: &[Definition] = &[
         &[],
         "Worst-case memory that the limits in force allow clients to make the server hold.",
     ),
+    gauge(
+        "nessen_check_ok",
+        "",
+        &["check"],
+        "1 while the readiness check counts as well; 0 before its first answer.",
+    ),
+    counter(
+        "nessen_upstream_requests_total",
+        "",
+        &["upstream", "status"],
+        "Attempts to have a request answered; status is the class of the answer, or why there was none.",
+    ),
+    Definition {
+        name: "nessen_upstream_request_duration_seconds",
+        kind: Kind::Histogram,
+        unit: "seconds",
+        labels: UPSTREAM,
+        help: "Time from the begin of an attempt to the response head, or to the time-out of waiting for it.",
+    },
+    gauge("nessen_upstream_healthy", "", UPSTREAM, "1 while the upstream is sent requests."),
+    counter("nessen_upstream_retries_total", "", UPSTREAM, "Requests tried again after a failure here."),
+    counter(
+        "nessen_upstream_ejections_total",
+        "",
+        UPSTREAM,
+        "Times that an address of the upstream was taken out because requests to it failed.",
+    ),
+    gauge(
+        "nessen_upstream_connections",
+        "",
+        &["upstream", "state"],
+        "Connections to the upstream: active ones serve a request, idle ones wait for the next.",
+    ),
+    gauge("nessen_tunnels_active", "", &[], "Upgraded connections, such as WebSockets."),
     counter("process_cpu_seconds_total", "seconds", &[], "User and system CPU time spent."),
     gauge("process_resident_memory_bytes", "bytes", &[], "Resident memory size."),
     gauge("process_virtual_memory_bytes", "bytes", &[], "Virtual memory size."),
@@ -158,7 +195,9 @@ pub fn reference() -> String {
          text format.\n\n\
          No label takes a value from a client: an unknown method is `_OTHER`, a status over 599 is `_OTHER`, a request\n\
          aborted before its answer has the status `aborted`, and `route` is the configured path (`none` where the\n\
-         request was refused before a route was chosen). `process_*` values that the system does not tell are absent.\n\n\
+         request was refused before a route was chosen). `upstream` is the configured URL, and `_OTHER` past 1024 of\n\
+         them; `status` of an attempt is `1xx` to `5xx`, `_OTHER`, `unreachable`, `invalid`, `timeout` or `aborted`.\n\
+         `process_*` values that the system does not tell are absent.\n\n\
          | metric | type | unit | labels | meaning |\n|---|---|---|---|---|\n",
     );
     for Definition { name, kind, unit, labels, help } in METRICS {
@@ -167,8 +206,7 @@ pub fn reference() -> String {
         let _ = writeln!(out, "| `{name}` | {} | {unit} | {labels} | {help} |", kind.label());
     }
     let bounds = super::histogram::BOUNDS.map(|(_, label)| label).join(", ");
-    let _ =
-        write!(out, "\nBuckets of `http_request_duration_seconds`, in seconds: {bounds}.\n\n## Reasons\n\n");
+    let _ = write!(out, "\nBuckets of both durations, in seconds: {bounds}.\n\n## Reasons\n\n");
     out.push_str("Values of `reason` on `nessen_rejections_total`; each is there from the start, at 0.\n\n| reason | status |\n|---|---|\n");
     for reason in crate::refusal::Reason::ALL {
         let status = reason.status().map_or_else(|| "none".to_owned(), |status| status.as_str().to_owned());

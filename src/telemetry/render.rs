@@ -1,11 +1,13 @@
 //! The text of `/metrics`.
 
 use std::fmt::Write;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::super::histogram::BOUNDS;
+use super::super::histogram::{BOUNDS, Buckets};
 use super::super::names::{Definition, definition};
 use super::super::process::{self, ProcessStats};
+use super::super::upstreams::{OTHER, UpstreamSeries};
 use super::{Metrics, not_negative};
 
 impl Metrics {
@@ -14,6 +16,7 @@ impl Metrics {
         self.show();
         let mut out = self.prometheus.render();
         self.render_durations(&mut out);
+        self.render_upstreams(&mut out);
         render_process(&mut out, &process::read());
         out
     }
@@ -23,6 +26,7 @@ impl Metrics {
         self.shown.active.set(not_negative(&self.active) as f64);
         self.shown.bytes_in.absolute(self.bytes_in.load(Ordering::Relaxed));
         self.shown.bytes_out.absolute(self.bytes_out.load(Ordering::Relaxed));
+        self.shown.tunnels.set(not_negative(&self.tunnels) as f64);
         for connections in &self.connections {
             connections.active_shown.set(not_negative(&connections.active) as f64);
             connections.total_shown.absolute(connections.total.load(Ordering::Relaxed));
@@ -46,18 +50,69 @@ impl Metrics {
                 series.status,
                 escaped(&series.route)
             );
-            let counts = series.buckets.cumulative();
-            let [.., all] = counts;
-            // Writing to a String does not fail.
-            for ((_, bound), count) in BOUNDS.iter().zip(counts) {
-                let _ = writeln!(out, "{name}_bucket{{{labels},le=\"{bound}\"}} {count}");
-            }
-            let _ = writeln!(out, "{name}_bucket{{{labels},le=\"+Inf\"}} {all}");
-            let _ = writeln!(out, "{name}_sum{{{labels}}} {}", series.buckets.sum_seconds());
-            let _ = writeln!(out, "{name}_count{{{labels}}} {all}");
+            histogram(out, name, &labels, &series.buckets);
         }
         out.push('\n');
     }
+
+    /// By hand rather than by the recorder, which keeps a gauge for ever: of an upstream that is no
+    /// longer configured, one would go on saying that it is ill.
+    fn render_upstreams(&self, out: &mut String) {
+        let labelled = |(series, used): (Arc<UpstreamSeries>, bool)| (escaped(&series.label), series, used);
+        let all: Vec<_> = self.upstreams.all().into_iter().map(labelled).collect();
+        if all.is_empty() {
+            return;
+        }
+        let name = "nessen_upstream_requests_total";
+        head(out, name);
+        for (label, series, _) in &all {
+            for (status, count) in series.requests() {
+                let _ = writeln!(out, "{name}{{upstream=\"{label}\",status=\"{status}\"}} {count}");
+            }
+        }
+        let name = "nessen_upstream_request_duration_seconds";
+        head(out, name);
+        for (label, series, _) in &all {
+            histogram(out, name, &format!("upstream=\"{label}\""), &series.durations);
+        }
+        let count = |name: &str, out: &mut String, value: fn(&UpstreamSeries) -> u64| {
+            head(out, name);
+            for (label, series, _) in &all {
+                let _ = writeln!(out, "{name}{{upstream=\"{label}\"}} {}", value(series));
+            }
+        };
+        count("nessen_upstream_retries_total", out, |series| series.retries.load(Ordering::Relaxed));
+        count("nessen_upstream_ejections_total", out, |series| series.ejections.load(Ordering::Relaxed));
+        let configured = || all.iter().filter(|(_, _, used)| *used);
+        let name = "nessen_upstream_healthy";
+        head(out, name);
+        // Those that share a label would each say something else.
+        for (label, series, _) in configured().filter(|(label, ..)| label != OTHER) {
+            let healthy = u8::from(series.healthy.load(Ordering::Relaxed));
+            let _ = writeln!(out, "{name}{{upstream=\"{label}\"}} {healthy}");
+        }
+        let name = "nessen_upstream_connections";
+        head(out, name);
+        for (label, series, _) in configured() {
+            for (state, count) in [("active", &series.active), ("idle", &series.idle)] {
+                let count = not_negative(count);
+                let _ = writeln!(out, "{name}{{upstream=\"{label}\",state=\"{state}\"}} {count}");
+            }
+        }
+        out.push('\n');
+    }
+}
+
+/// The lines of one series. Writing to a String does not fail.
+fn histogram(out: &mut String, name: &str, labels: &str, buckets: &Buckets) {
+    let counts = buckets.cumulative();
+    let [.., all] = counts;
+    for ((_, bound), count) in BOUNDS.iter().zip(counts) {
+        let _ = writeln!(out, "{name}_bucket{{{labels},le=\"{bound}\"}} {count}");
+    }
+    let _ = writeln!(out, "{name}_bucket{{{labels},le=\"+Inf\"}} {all}");
+    let _ = writeln!(out, "{name}_sum{{{labels}}} {}", buckets.sum_seconds());
+    let _ = writeln!(out, "{name}_count{{{labels}}} {all}");
 }
 
 fn render_process(out: &mut String, stats: &ProcessStats) {

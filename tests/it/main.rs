@@ -21,5 +21,6 @@ mod life;
 mod limits_http1;
 mod limits_http2;
 mod proxy;
+mod proxy_protocol;
 mod replacement;
 mod support;

@@ -10,7 +10,8 @@ pub(super) const LIMITS: &[Key] = &[
         "Bytes of a request body: 413.",
         |config, value| value.put(&mut config.limits.max_body_size),
     )
-    .env(&["MAX_BODY_SIZE"]),
+    .env(&["MAX_BODY_SIZE"])
+    .live(),
     Key::new(
         "limits.max_url_length",
         // The HTTP/1 parser has its own wall at 65534.
@@ -44,7 +45,8 @@ pub(super) const LIMITS: &[Key] = &[
         |config, value| value.put(&mut config.limits.max_response_size),
     )
     .env(&["MAX_RESPONSE_SIZE"])
-    .or_off(),
+    .or_off()
+    .live(),
     Key::new(
         "limits.request_timeout",
         TIMEOUT,
@@ -52,7 +54,8 @@ pub(super) const LIMITS: &[Key] = &[
         "From the request head to the response head: 504.",
         |config, value| value.put(&mut config.limits.request_timeout),
     )
-    .env(&["REQUEST_TIMEOUT"]),
+    .env(&["REQUEST_TIMEOUT"])
+    .live(),
     Key::new(
         "limits.headers_timeout",
         TIMEOUT,
@@ -76,7 +79,8 @@ pub(super) const LIMITS: &[Key] = &[
         "Longest gap between bytes of a request body: 408, close.",
         |config, value| value.put(&mut config.limits.body_timeout),
     )
-    .env(&["BODY_TIMEOUT"]),
+    .env(&["BODY_TIMEOUT"])
+    .live(),
     Key::new(
         "limits.min_body_rate",
         Kind::Rate,
@@ -84,7 +88,8 @@ pub(super) const LIMITS: &[Key] = &[
         "Slowest upload: 408, close.",
         |config, value| value.put(&mut config.limits.min_body_rate),
     )
-    .or_off(),
+    .or_off()
+    .live(),
     Key::new(
         "limits.write_timeout",
         TIMEOUT,
@@ -92,7 +97,8 @@ pub(super) const LIMITS: &[Key] = &[
         "A client that takes no byte of its answer for this long is reset.",
         |config, value| value.put(&mut config.limits.write_timeout),
     )
-    .env(&["WRITE_TIMEOUT"]),
+    .env(&["WRITE_TIMEOUT"])
+    .live(),
     Key::new(
         "limits.min_send_rate",
         Kind::Rate,
@@ -100,7 +106,8 @@ pub(super) const LIMITS: &[Key] = &[
         "A client that reads its answer slower than this is reset.",
         |config, value| value.put(&mut config.limits.min_send_rate),
     )
-    .or_off(),
+    .or_off()
+    .live(),
     Key::new(
         "limits.max_connections",
         Kind::Count { min: 1, max: 1_000_000 },
@@ -148,7 +155,8 @@ pub(super) const LIMITS: &[Key] = &[
         "GET HEAD POST PUT PATCH DELETE OPTIONS",
         "Methods served; another is answered 405 with Allow, an unknown one 501.",
         |config, value| value.put(&mut config.limits.allowed_methods),
-    ),
+    )
+    .live(),
     Key::new(
         "limits.allowed_hosts",
         Kind::Hosts,

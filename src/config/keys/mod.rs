@@ -4,15 +4,17 @@
 //! JSON schema and the example file all come from these rows. Adding a key means adding one row
 //! here and one field in [`Config`].
 
+mod files;
 mod http2;
 mod limits;
 mod rate_limit;
 mod security_headers;
 mod server;
 mod shutdown_log;
+mod upstream;
 
-use super::Config;
 use super::value::Value;
+use super::{Algorithm, Config};
 use crate::units::{Size, Time};
 use std::time::Duration;
 
@@ -84,6 +86,17 @@ pub enum Kind {
     Methods,
     /// A list of host names.
     Hosts,
+    /// A list of upstreams.
+    Upstreams,
+    /// A folder.
+    Folder,
+    /// A path of a URL.
+    UrlPath {
+        /// Whether a query may follow.
+        query: bool,
+    },
+    /// A list of content codings.
+    Algorithms,
 }
 
 /// The longest duration that any key takes: a day, in milliseconds.
@@ -177,6 +190,11 @@ impl Key {
             Kind::Networks => "a list of addresses, CIDRs, or private; or none".to_owned(),
             Kind::Methods => format!("a list of {}", super::value::METHODS.join(", ")),
             Kind::Hosts => "a list of hosts without port, *.example.com for all below it; or any".to_owned(),
+            Kind::Upstreams => "a list of http://host:port or h2c://host:port; or none".to_owned(),
+            Kind::Folder => "a folder".to_owned(),
+            Kind::UrlPath { query: true } => "a path from /, with its query".to_owned(),
+            Kind::UrlPath { query: false } => "a path from /, without .. and //".to_owned(),
+            Kind::Algorithms => format!("a list of {}", Algorithm::ALL.map(Algorithm::as_str).join(", ")),
         };
         let off = if self.off { "off, or " } else { "" };
         let auto = if self.auto.is_some() { "auto, or " } else { "" };
@@ -193,6 +211,9 @@ pub(super) const SECTIONS: &[(&str, &str, &[Key])] = &[
     ("rate_limit", "A token bucket per client address (IPv6: per /64).", rate_limit::RATE_LIMIT),
     ("shutdown", "The way out.", shutdown_log::SHUTDOWN),
     ("log", "Logs on standard output.", shutdown_log::LOG),
+    ("upstream", "The application behind a proxy. Any route can have its own.", upstream::UPSTREAM),
+    ("files", "Files of a folder. Any route can have its own.", files::FILES),
+    ("compression", "Compression of answers of text types that are not compressed yet.", files::COMPRESSION),
     ("security_headers", "Fields added to answers that do not set them.", security_headers::SECURITY_HEADERS),
 ];
 

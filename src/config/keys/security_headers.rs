@@ -9,14 +9,16 @@ pub(super) const SECURITY_HEADERS: &[Key] = &[
         "true",
         "Master switch. A field that the app set itself is never touched.",
         |config, value| value.put(&mut config.security_headers.enabled),
-    ),
+    )
+    .live(),
     Key::new(
         "security_headers.nosniff",
         Kind::Bool,
         "true",
         "X-Content-Type-Options: nosniff",
         |config, value| value.put(&mut config.security_headers.nosniff),
-    ),
+    )
+    .live(),
     Key::new(
         "security_headers.frame_options",
         Kind::HeaderValue,
@@ -24,7 +26,8 @@ pub(super) const SECURITY_HEADERS: &[Key] = &[
         "X-Frame-Options",
         |config, value| value.put(&mut config.security_headers.frame_options),
     )
-    .or_off(),
+    .or_off()
+    .live(),
     Key::new(
         "security_headers.referrer_policy",
         Kind::HeaderValue,
@@ -32,7 +35,8 @@ pub(super) const SECURITY_HEADERS: &[Key] = &[
         "Referrer-Policy",
         |config, value| value.put(&mut config.security_headers.referrer_policy),
     )
-    .or_off(),
+    .or_off()
+    .live(),
     Key::new(
         "security_headers.content_security_policy",
         Kind::HeaderValue,
@@ -40,7 +44,8 @@ pub(super) const SECURITY_HEADERS: &[Key] = &[
         "Content-Security-Policy. Added to proxied and static answers only where it is set, since it breaks pages.",
         |config, value| value.put(&mut config.security_headers.content_security_policy),
     )
-    .or_off(),
+    .or_off()
+    .live(),
     Key::new(
         "security_headers.permissions_policy",
         Kind::HeaderValue,
@@ -48,5 +53,6 @@ pub(super) const SECURITY_HEADERS: &[Key] = &[
         "Permissions-Policy. Added to proxied and static answers only where it is set, since it breaks pages.",
         |config, value| value.put(&mut config.security_headers.permissions_policy),
     )
-    .or_off(),
+    .or_off()
+    .live(),
 ];

@@ -33,6 +33,14 @@ pub(super) const SERVER: &[Key] = &[
     )
     .env(&["TRUSTED_PROXIES", "TRUST_PROXY"]),
     Key::new(
+        "server.proxy_protocol",
+        Kind::Choice(&["off", "required", "optional"]),
+        "off",
+        "PROXY protocol v1 and v2 from server.trusted_proxies: \
+         required closes a trusted peer's connection that has no header.",
+        |config, value| value.put(&mut config.server.proxy_protocol),
+    ),
+    Key::new(
         "server.request_id_header",
         Kind::HeaderName,
         "x-request-id",

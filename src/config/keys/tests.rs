@@ -68,6 +68,10 @@ fn every_value_that_can_be_written_fits_its_field() {
             Kind::Networks => vec!["none".into(), "private".into()],
             Kind::Methods => vec![crate::config::value::METHODS.join(" ")],
             Kind::Hosts => vec!["any".into(), "a.example".into()],
+            Kind::Upstreams => vec!["none".into(), "http://app:8080, h2c://[::1]".into()],
+            Kind::Folder => vec!["./public".into(), "0".into()],
+            Kind::UrlPath { query } => vec!["/".into(), if query { "/a?b=c" } else { "/a" }.into()],
+            Kind::Algorithms => vec!["gzip br".into()],
         };
         if key.off {
             texts.push("off".into());
@@ -129,24 +133,49 @@ fn every_short_name_of_the_contract_is_an_alias() {
         ("LOG_LEVEL", "log.level"),
         ("LOG_FORMAT", "log.format"),
         ("ACCESS_LOG", "log.access"),
+        ("UPSTREAM", "upstream.url"),
+        ("ROOT", "files.root"),
     ] {
         assert!(find(path).is_some_and(|key| key.aliases.contains(&alias)), "{alias}");
     }
 }
 
 #[test]
-fn what_a_running_server_can_take_is_marked() {
-    let live: Vec<_> = all().filter(|key| key.reloadable).map(|key| key.path).collect();
+fn what_waits_for_a_restart_is_all_that_is_not_marked() {
+    let restart: Vec<_> = all().filter(|key| !key.reloadable).map(|key| key.path).collect();
     assert_eq!(
-        live,
+        restart,
         [
-            "limits.allowed_hosts",
-            "rate_limit.max_requests",
-            "rate_limit.window",
-            "rate_limit.burst",
-            "rate_limit.block",
-            "rate_limit.max_keys",
-            "log.level",
+            "server.host",
+            "server.port",
+            "server.workers",
+            "server.trusted_proxies",
+            "server.proxy_protocol",
+            "server.request_id_header",
+            "admin.host",
+            "admin.port",
+            "limits.max_url_length",
+            "limits.max_header_size",
+            "limits.max_header_count",
+            "limits.headers_timeout",
+            "limits.idle_timeout",
+            "limits.max_connections",
+            "limits.max_connections_per_ip",
+            "limits.max_requests_per_connection",
+            "limits.max_connection_age",
+            "limits.max_in_flight",
+            "limits.memory",
+            "http2.enabled",
+            "http2.max_concurrent_streams",
+            "http2.max_local_error_resets",
+            "http2.max_cancelled_streams",
+            "http2.stream_window",
+            "http2.connection_window",
+            "http2.send_buffer",
+            "shutdown.drain_delay",
+            "shutdown.drain_timeout",
+            "log.format",
+            "log.access",
         ]
     );
 }

@@ -19,6 +19,7 @@ use tower::{Layer, Service};
 use super::memory::MemoryAccount;
 use crate::body::BoxError;
 use crate::exchange::Exchange;
+use crate::policy::Policy;
 use crate::refusal::{Reason, Refusal};
 use crate::units::Rate;
 
@@ -39,6 +40,16 @@ pub struct BodyLimitsLayer {
 }
 
 impl BodyLimitsLayer {
+    /// What a route asks for. A body that is only passed on is not held, and charged to nobody.
+    fn of(&self, policy: &Policy) -> Self {
+        Self {
+            max_size: policy.max_body_size,
+            timeout: policy.body_timeout,
+            min_rate: policy.min_body_rate,
+            memory: self.memory.clone().filter(|_| policy.holds_bodies),
+        }
+    }
+
     fn too_large(&self) -> Refusal {
         Refusal::new(Reason::BodyTooLarge, format!("the request body is over {} bytes", self.max_size))
             .limit("limits.max_body_size")
@@ -80,13 +91,14 @@ where
         }
         // The declared length is judged before a byte of the body is read, and so before a
         // client that expects 100 Continue is told to send it.
-        if request.body().size_hint().lower() > self.limits.max_size {
-            return VerdictFuture::refused(self.limits.too_large());
-        }
-        let verdict = Verdict::new(self.limits.memory.as_ref());
         let exchange = Exchange::of(&request).cloned();
-        let request =
-            request.map(|body| WatchedBody::new(body, self.limits.clone(), verdict.clone(), exchange));
+        let policy = exchange.as_ref().and_then(|exchange| exchange.policy());
+        let limits = policy.map_or_else(|| self.limits.clone(), |policy| self.limits.of(policy));
+        if request.body().size_hint().lower() > limits.max_size {
+            return VerdictFuture::refused(limits.too_large());
+        }
+        let verdict = Verdict::new(limits.memory.as_ref());
+        let request = request.map(|body| WatchedBody::new(body, limits, verdict.clone(), exchange));
         VerdictFuture::watched(self.inner.call(request), verdict)
     }
 }

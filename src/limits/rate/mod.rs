@@ -7,11 +7,14 @@
 mod bucket;
 mod limiter;
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use http::{HeaderName, HeaderValue, Request, Response};
 use pin_project_lite::pin_project;
 use tower::{Layer, Service};
@@ -25,15 +28,46 @@ pub use limiter::RateLimiter;
 const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 
-/// Asks a [`RateLimiter`] before each request.
+/// Asks a [`RateLimiter`] before each request: that of its route, or the common one.
 #[derive(Debug, Clone)]
-pub struct RateLimitLayer(pub RateLimiter);
+pub struct RateLimitLayer {
+    /// For routes without one of their own.
+    pub common: RateLimiter,
+    /// By the route's index in the metrics.
+    pub routes: RouteLimiters,
+}
+
+/// The rate limits that routes have of their own. Clones share them.
+#[derive(Debug, Clone, Default)]
+pub struct RouteLimiters(Arc<ArcSwap<HashMap<u32, RateLimiter>>>);
+
+impl RouteLimiters {
+    /// Holds these policies from now on. A route that had a limit before keeps what its clients
+    /// have spent of it.
+    pub fn replace(&self, policies: impl IntoIterator<Item = (u32, Policy)>) {
+        let before = self.0.load();
+        let limiters = policies.into_iter().map(|(route, policy)| match before.get(&route) {
+            Some(limiter) => {
+                limiter.replace(Some(policy));
+                (route, limiter.clone())
+            }
+            None => (route, RateLimiter::new(Some(policy))),
+        });
+        self.0.store(Arc::new(limiters.collect()));
+    }
+
+    /// Clients tracked and blocked, over all routes.
+    pub fn census(&self) -> (usize, usize) {
+        let add = |(tracked, blocked), (more, worse)| (tracked + more, blocked + worse);
+        self.0.load().values().map(RateLimiter::census).fold((0, 0), add)
+    }
+}
 
 impl<S> Layer<S> for RateLimitLayer {
     type Service = RateLimit<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        RateLimit { inner, limiter: self.0.clone() }
+        RateLimit { inner, limits: self.clone() }
     }
 }
 
@@ -41,7 +75,7 @@ impl<S> Layer<S> for RateLimitLayer {
 #[derive(Debug, Clone)]
 pub struct RateLimit<S> {
     inner: S,
-    limiter: RateLimiter,
+    limits: RateLimitLayer,
 }
 
 /// The two fields that tell a client where it stands.
@@ -85,12 +119,17 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        if self.limiter.is_off() {
-            return RateLimitFuture::Passed { inner: self.inner.call(request), fields: None };
-        }
+        let exchange = Exchange::of(&request);
+        let own = exchange.and_then(|exchange| exchange.policy()).is_some_and(|policy| policy.own_rate_limit);
         // Without an exchange there is no client to count.
-        let client = Exchange::of(&request).map(|exchange| exchange.client);
-        let verdict = client.and_then(|client| self.limiter.ask(client));
+        let verdict = match exchange {
+            Some(exchange) if own => {
+                let routes = self.limits.routes.0.load();
+                routes.get(&exchange.route()).and_then(|limiter| limiter.ask(exchange.client))
+            }
+            Some(exchange) if !self.limits.common.is_off() => self.limits.common.ask(exchange.client),
+            _ => None,
+        };
         match verdict {
             None => RateLimitFuture::Passed { inner: self.inner.call(request), fields: None },
             Some((policy, Allowance::Granted { remaining, reset })) => {

@@ -57,6 +57,7 @@ enum Event {
 fn deadline(state: &ConnState, context: &Context, sends: &mut SendWatch) -> Option<(Instant, Due)> {
     if let Some(since) = state.blocked_since() {
         let (waited, sent) = state.sent();
+        sends.hold_to(state.send_limits().unwrap_or(context.limits.send));
         return Some((sends.deadline(Instant::now(), since, waited, sent), Due::SlowReader));
     }
     if state.in_flight() > 0 || state.is_upgraded() {

@@ -195,7 +195,7 @@ impl<'a> Watch<'a> {
             if self.next_judgement <= now {
                 self.next_judgement = now + tick(self.context);
                 for _ in 0..self.streams.judge() {
-                    let client = self.state.peer.ip();
+                    let client = self.state.peer().ip();
                     self.context.refused(Reason::SlowReader, client, Protocol::Http2);
                 }
             }

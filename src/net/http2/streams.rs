@@ -85,6 +85,15 @@ impl Streams {
         stream
     }
 
+    /// Judges a stream by other bounds than the common ones.
+    pub fn hold_to(&self, stream: &Arc<OutStream>, limits: SendLimits) {
+        let mut all = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        // It was opened a moment ago, and is among the last.
+        if let Some((_, watched)) = all.iter_mut().rev().find(|(known, _)| Arc::ptr_eq(known, stream)) {
+            watched.sends.hold_to(limits);
+        }
+    }
+
     /// The stream opened last, once.
     pub fn take_latest(&self) -> Option<Arc<OutStream>> {
         self.latest.lock().unwrap_or_else(PoisonError::into_inner).take()

@@ -105,13 +105,3 @@ fn an_environment_with_a_thousand_faults_is_refused_in_a_few_lines() {
     let lines = process.stderr();
     assert!(!lines.is_empty() && lines.len() < MANY_LINES, "{} lines", lines.len());
 }
-
-#[test]
-fn what_is_not_available_in_this_version_is_said_to_be_so() {
-    for command in [&["check"][..], &[][..]] {
-        let mut process = Process::start(&[("UPSTREAM", "http://app:8080")], command);
-        assert_eq!(process.wait_exit(AT_ONCE), Some(Ok(78)), "{command:?}: {:?}", process.stderr());
-        let said = process.stderr().join("\n");
-        assert!(said.contains("UPSTREAM") && said.contains("not available in this version"), "{said}");
-    }
-}

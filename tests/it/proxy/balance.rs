@@ -60,7 +60,7 @@ fn who_has_less_to_do_is_asked() {
 
 #[test]
 fn who_fails_again_and_again_is_left_alone_and_comes_back() {
-    let (one, two, server) = two("eject.toml", &[("NESSEN_UPSTREAM_EJECT_FOR", "300ms")]);
+    let (one, two, server) = two("eject.toml", &[("NESSEN_UPSTREAM_EJECT_TIME", "300ms")]);
     let ask_some = |count: usize| {
         let mut client = Client::open(server.address);
         let mut who = BTreeMap::<String, usize>::new();
@@ -92,7 +92,7 @@ fn all_left_alone_is_a_502_at_once_and_not_for_ever() {
     let dead = [DeadPort::new(), DeadPort::new()];
     let urls: Vec<_> = dead.iter().map(DeadPort::url).collect();
     let table = TempFile::new("all.toml", &route("/", &urls));
-    let server = proxy_with(&table, &[("NESSEN_UPSTREAM_EJECT_FOR", "200ms")]);
+    let server = proxy_with(&table, &[("NESSEN_UPSTREAM_EJECT_TIME", "200ms")]);
     for _ in 0..30 {
         let began = Instant::now();
         ask(&server, &Request::get("t", "ok")).assert_refusal(502, "UPSTREAM_UNREACHABLE");

@@ -33,7 +33,7 @@ use crate::support::upstream::Upstream;
 use crate::support::wire::Broken;
 
 /// No failure of one test is to end up in the next: an upstream stays in use whatever it does.
-const NO_EJECTION: (&str, &str) = ("NESSEN_UPSTREAM_EJECT_AFTER", "0");
+const NO_EJECTION: (&str, &str) = ("NESSEN_UPSTREAM_EJECT_AFTER", "off");
 
 /// A proxy in front of `upstream`, with these settings.
 #[track_caller]

@@ -1,5 +1,7 @@
 //! Stage two: from what was written to what it means.
 
+mod web;
+
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
@@ -31,6 +33,8 @@ pub(super) fn parse(key: &Key, raw: &Raw, seconds: bool) -> Result<Value, String
         (Kind::Networks, raw) => networks(&items(raw)),
         (Kind::Methods, raw) => methods(&items(raw)),
         (Kind::Hosts, raw) => hosts(&items(raw)),
+        (Kind::Upstreams, raw) => web::upstreams(&items(raw)),
+        (Kind::Algorithms, raw) => web::algorithms(&items(raw)),
         (_, Raw::List(_)) => Err("takes one value, not a list".to_owned()),
         (_, Raw::Text(text)) => scalar(key, text.trim(), seconds),
     }
@@ -78,12 +82,17 @@ fn scalar(key: &Key, text: &str, seconds: bool) -> Result<Value, String> {
             .map(Value::HeaderName)
             .map_err(|_| "not a header field name".to_owned()),
         Kind::HeaderValue => header_value(text).ok_or_else(|| "not a header field value".to_owned()),
-        Kind::Networks | Kind::Methods | Kind::Hosts => Err("takes a list".to_owned()),
+        Kind::Folder if text.is_empty() => Err("names no folder".to_owned()),
+        Kind::Folder => Ok(Value::Folder(text.into())),
+        Kind::UrlPath { query } => web::url_path(text, query).map(Value::UrlPath),
+        Kind::Networks | Kind::Methods | Kind::Hosts | Kind::Upstreams | Kind::Algorithms => {
+            Err("takes a list".to_owned())
+        }
     }
 }
 
 fn is_off(kind: Kind, text: &str) -> bool {
-    let numeric = !matches!(kind, Kind::HeaderValue);
+    let numeric = !matches!(kind, Kind::HeaderValue | Kind::Folder | Kind::UrlPath { .. });
     ["off", "none", "false"].iter().any(|word| text.eq_ignore_ascii_case(word))
         || (numeric && !text.is_empty() && matches!(parse_size(text), Ok(0)))
 }

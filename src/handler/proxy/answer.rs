@@ -1,0 +1,151 @@
+//! The body of an upstream's answer on its way to the client.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::Inner;
+use super::balance::Lease;
+use super::fields::filter_trailers;
+use super::http1::Http1;
+use super::http2::Stream;
+use super::pool::{Counted, Pool};
+use super::series::Series;
+use crate::body::BoxError;
+use crate::refusal::{Reason, Refusal};
+
+/// A body that an upstream sends. It is passed on as it comes.
+#[derive(Debug)]
+pub struct UpstreamBody(Box<Streaming>);
+
+#[derive(Debug)]
+struct Streaming {
+    body: Incoming,
+    carrier: Carrier,
+    proxy: Arc<Inner>,
+    /// The address counts it in flight until the last byte.
+    lease: Lease<Pool>,
+    _active: Counted<Series>,
+    clock: Option<Pin<Box<Sleep>>>,
+    waiting: bool,
+}
+
+/// What brings the bytes.
+#[derive(Debug)]
+pub(super) enum Carrier {
+    /// A connection of our own, which we drive.
+    Http1(Box<Http1>),
+    /// A stream on one that is driven elsewhere; held for its place there.
+    Http2(#[expect(dead_code, reason = "it counts for as long as it is held")] Stream),
+    /// Given back, or given up.
+    None,
+}
+
+impl UpstreamBody {
+    pub(super) fn new(
+        body: Incoming,
+        carrier: Carrier,
+        proxy: Arc<Inner>,
+        lease: Lease<Pool>,
+        active: Counted<Series>,
+    ) -> Self {
+        Self(Box::new(Streaming {
+            body,
+            carrier,
+            proxy,
+            lease,
+            _active: active,
+            clock: None,
+            waiting: false,
+        }))
+    }
+}
+
+impl Streaming {
+    /// The next frame, or that there is none yet.
+    fn next(&mut self, cx: &mut Context<'_>) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
+        let body = Pin::new(&mut self.body);
+        let frame = body.poll_frame(cx);
+        let Carrier::Http1(connection) = &mut self.carrier else { return frame };
+        if frame.is_ready() {
+            return frame;
+        }
+        // It reads only what was asked for just now; and when it ends, the body knows why.
+        let _ = connection.poll(cx);
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    /// The last byte is here: the connection may carry another request.
+    fn ends(&mut self, cx: &mut Context<'_>) {
+        if let Carrier::Http1(mut connection) = std::mem::replace(&mut self.carrier, Carrier::None)
+            && connection.is_done(cx)
+        {
+            self.proxy.keep(connection, &self.lease);
+        }
+    }
+
+    /// Waits for the upstream, and not for ever.
+    fn wait(&mut self, cx: &mut Context<'_>) -> Poll<Refusal> {
+        let timeout = self.proxy.options.read_timeout;
+        let clock = self.clock.get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + timeout)));
+        if !std::mem::replace(&mut self.waiting, true) {
+            clock.as_mut().reset(Instant::now() + timeout);
+        }
+        ready!(clock.as_mut().poll(cx));
+        self.carrier = Carrier::None;
+        let detail = format!("no byte of the upstream's answer came for {} ms", timeout.as_millis());
+        Poll::Ready(Refusal::new(Reason::UpstreamTimeout, detail).limit("upstream.read_timeout"))
+    }
+}
+
+impl Body for UpstreamBody {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let this = &mut *self.0;
+        match this.next(cx) {
+            Poll::Pending => this.wait(cx).map(|refusal| Some(Err(refusal.into()))),
+            Poll::Ready(None) => {
+                this.ends(cx);
+                Poll::Ready(None)
+            }
+            Poll::Ready(Some(Err(_))) => {
+                this.carrier = Carrier::None;
+                let detail = "the upstream's answer is malformed, or ended before its end";
+                Poll::Ready(Some(Err(Refusal::new(Reason::UpstreamInvalid, detail).into())))
+            }
+            Poll::Ready(Some(Ok(frame))) => {
+                this.waiting = false;
+                // Nobody asks a body that says so for its end.
+                if this.body.is_end_stream() {
+                    this.ends(cx);
+                }
+                Poll::Ready(Some(Ok(match frame.into_trailers() {
+                    Ok(mut trailers) => {
+                        filter_trailers(&mut trailers);
+                        Frame::trailers(trailers)
+                    }
+                    Err(data) => data,
+                })))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.body.size_hint()
+    }
+}

@@ -1,0 +1,162 @@
+//! How an attempt to ask an upstream fails.
+
+use std::error::Error;
+use std::io;
+use std::time::Duration;
+
+use hyper::client::conn::TrySendError;
+
+use super::balance;
+use crate::refusal::{Reason, Refusal};
+use crate::telemetry::UpstreamFailure;
+
+/// A failed attempt.
+#[derive(Debug)]
+pub(super) struct Failure {
+    reason: Reason,
+    detail: String,
+    limit: Option<&'static str>,
+    /// For the balancer; `None`: the upstream is not to blame.
+    pub(super) blame: Option<balance::Failure>,
+    /// Whether the upstream may have seen the request.
+    pub(super) sent: bool,
+    /// It had been kept open, and was closed before anything of an answer: that is the upstream's
+    /// right, and no fault.
+    pub(super) stale: bool,
+}
+
+impl Failure {
+    fn new(reason: Reason, blame: balance::Failure, detail: impl Into<String>) -> Self {
+        Self { reason, detail: detail.into(), limit: None, blame: Some(blame), sent: true, stale: false }
+    }
+
+    /// The connection ended before an answer.
+    pub(super) fn closed(used: bool) -> Self {
+        let mut failure = Self::new(
+            Reason::UpstreamUnreachable,
+            balance::Failure::Fast,
+            "the upstream closed the connection without an answer",
+        );
+        failure.stale = used;
+        failure
+    }
+
+    /// No connection.
+    pub(super) fn connect(error: &io::Error) -> Self {
+        let refused = error.kind() == io::ErrorKind::ConnectionRefused;
+        let detail =
+            if refused { "the upstream refused the connection" } else { "the upstream cannot be reached" };
+        let slow = error.kind() == io::ErrorKind::TimedOut;
+        let blame = if slow { balance::Failure::Slow } else { balance::Failure::Fast };
+        Self { sent: false, ..Self::new(Reason::UpstreamUnreachable, blame, detail) }
+    }
+
+    /// No connection within the time for one.
+    pub(super) fn connect_timeout(after: Duration) -> Self {
+        let detail = format!("the upstream took no connection within {} ms", after.as_millis());
+        Self {
+            sent: false,
+            limit: Some("upstream.connect_timeout"),
+            ..Self::new(Reason::UpstreamUnreachable, balance::Failure::Slow, detail)
+        }
+    }
+
+    /// No answer within the time for one.
+    pub(super) fn timeout(after: Duration, limit: &'static str) -> Self {
+        let detail = format!("the upstream did not answer within {} ms", after.as_millis());
+        Self { limit: Some(limit), ..Self::new(Reason::UpstreamTimeout, balance::Failure::Slow, detail) }
+    }
+
+    /// The client took too long with its request: the upstream is not to blame.
+    pub(super) fn client_timeout(after: Duration) -> Self {
+        let detail = format!("no answer within {} ms", after.as_millis());
+        Self {
+            limit: Some("limits.request_timeout"),
+            blame: None,
+            ..Self::new(Reason::RequestTimeout, balance::Failure::Slow, detail)
+        }
+    }
+
+    /// What came is not HTTP.
+    pub(super) fn invalid(detail: &'static str) -> Self {
+        Self::new(Reason::UpstreamInvalid, balance::Failure::Invalid, detail)
+    }
+
+    /// The client's body failed: whoever watches over it says why.
+    pub(super) fn of_body() -> Self {
+        let detail = "the request body ended before its end";
+        Self { blame: None, ..Self::new(Reason::MalformedRequest, balance::Failure::Fast, detail) }
+    }
+
+    pub(super) fn of_http1<T>(error: &TrySendError<T>, used: bool) -> Self {
+        let sent = error.message().is_none();
+        let stale = used && is_closed(error.error());
+        Self { sent, stale, ..Self::of(error.error()) }
+    }
+
+    pub(super) fn of_http2<T>(error: &TrySendError<T>) -> Self {
+        // A stream that was refused, or came after the last one that counts, was not looked at
+        // (RFC 9113 sections 6.8 and 8.7).
+        let unseen = error.message().is_some() || reset(error.error()) == Some(h2::Reason::REFUSED_STREAM);
+        Self { sent: !unseen, stale: unseen, ..Self::of(error.error()) }
+    }
+
+    fn of(error: &hyper::Error) -> Self {
+        if error.is_parse() || error.is_parse_status() {
+            return Self::invalid("the upstream's answer is not HTTP");
+        }
+        if reset(error).is_some_and(|reason| reason == h2::Reason::PROTOCOL_ERROR) {
+            return Self::invalid("the upstream broke the HTTP/2 protocol");
+        }
+        if is_closed(error) || error.is_canceled() {
+            return Self::closed(false);
+        }
+        Self::closed(false)
+    }
+
+    /// For the metrics.
+    pub(super) fn kind(&self) -> UpstreamFailure {
+        match self.reason {
+            Reason::UpstreamInvalid => UpstreamFailure::Invalid,
+            Reason::UpstreamTimeout => UpstreamFailure::Timeout,
+            Reason::UpstreamUnreachable => UpstreamFailure::Unreachable,
+            _ => UpstreamFailure::Aborted,
+        }
+    }
+
+    /// What the client is told.
+    pub(super) fn into_refusal(self) -> Refusal {
+        let refusal = Refusal::new(self.reason, self.detail);
+        match self.limit {
+            Some(limit) => refusal.limit(limit),
+            None => refusal,
+        }
+    }
+}
+
+/// Whether the connection ended, in one of the ways in which connections do.
+fn is_closed(error: &hyper::Error) -> bool {
+    let ended = |kind| {
+        use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, UnexpectedEof};
+        matches!(kind, BrokenPipe | ConnectionAborted | ConnectionReset | NotConnected | UnexpectedEof)
+    };
+    error.is_incomplete_message()
+        || error.is_closed()
+        || error.is_canceled()
+        || cause::<io::Error>(error).is_some_and(|error| ended(error.kind()))
+}
+
+fn reset(error: &hyper::Error) -> Option<h2::Reason> {
+    cause::<h2::Error>(error).and_then(h2::Error::reason)
+}
+
+fn cause<E: Error + 'static>(error: &hyper::Error) -> Option<&E> {
+    let mut link = error.source();
+    while let Some(error) = link {
+        if let Some(found) = error.downcast_ref::<E>() {
+            return Some(found);
+        }
+        link = error.source();
+    }
+    None
+}

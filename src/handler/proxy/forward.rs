@@ -1,0 +1,308 @@
+//! One request on its way to an upstream, over as many attempts as it takes and may take.
+
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderValue, Method, Request, Response, header};
+use http_body::Body;
+use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
+use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
+
+use super::Inner;
+use super::answer::{Carrier, UpstreamBody};
+use super::balance::{Lease, Unavailable};
+use super::failure::Failure;
+use super::head::{self, Ask};
+use super::http1::{Http1, switches};
+use super::pool::{Counted, Pool};
+use super::tunnel::{self, Held, Tunnels};
+use super::upload::{Source, Upload};
+use super::url::UpstreamProtocol;
+use crate::body::BoxError;
+use crate::exchange::Exchange;
+use crate::handler::body::AnswerBody;
+use crate::protocol::Protocol;
+use crate::refusal::{Reason, Refusal};
+
+/// How long a client that waits for `100 Continue` is let wait for an upstream that says neither yes
+/// nor no (RFC 9110 section 10.1.1: not for ever).
+const EXPECT_PATIENCE: Duration = Duration::from_secs(1);
+
+/// A request that is being passed on.
+pub(super) struct Journey {
+    proxy: Arc<Inner>,
+    sent: Parts,
+    exchange: Arc<Exchange>,
+    /// `None`: the request has no body.
+    source: Option<Arc<Source>>,
+    expects: bool,
+    upgrade: Option<(HeaderValue, OnUpgrade)>,
+}
+
+/// The head of an answer, and what brings the rest.
+type Answered = (Response<Incoming>, Carrier);
+
+impl Journey {
+    pub(super) fn new<B>(proxy: Arc<Inner>, mut sent: Parts, body: B, exchange: Arc<Exchange>) -> Self
+    where
+        B: Body<Data = Bytes, Error = BoxError> + Send + 'static,
+    {
+        let has_body = !body.is_end_stream();
+        // Only on HTTP/1.1 is a client told to go on by the first look at its body.
+        let expects =
+            has_body && exchange.protocol == Protocol::Http1 && sent.headers.contains_key(header::EXPECT);
+        let upgrade = head::upgrade(&sent, has_body).cloned();
+        let upgrade = upgrade.and_then(|to| Some((to, sent.extensions.remove::<OnUpgrade>()?)));
+        let source = has_body.then(|| Source::new(body, expects));
+        Self { proxy, sent, exchange, source, expects, upgrade }
+    }
+
+    /// Asks one address after the other until one answers, or there is no more to be tried.
+    pub(super) async fn run(mut self) -> Result<Response<AnswerBody>, Refusal> {
+        let proxy = self.proxy.clone();
+        let options = &proxy.options;
+        let mut clock = pin!(sleep_until(Instant::now() + options.request_timeout));
+        if !proxy.group.is_resolved() {
+            // Just started: the names are being asked for. What they have come to by then decides.
+            let _ =
+                timeout(options.connect_timeout.min(options.request_timeout), proxy.group.resolved()).await;
+        }
+        let mut tried = Vec::new();
+        let mut retries = options.retries;
+        loop {
+            let lease = proxy.group.pick(&tried).map_err(unavailable)?;
+            let Some(upstream) = proxy.upstream(&lease) else {
+                return Err(unavailable(Unavailable::AllDown));
+            };
+            self.exchange.set_upstream(&upstream.label);
+            let active = Counted::new(upstream.series.clone());
+            let series = &upstream.series.0;
+            let begun = Instant::now();
+            let answered = self.within(clock.as_mut(), self.attempt(&lease)).await;
+            let failure = match answered {
+                Ok((response, _)) if switches(&response) && !self.is_switch(&response) => {
+                    Failure::invalid("the upstream changed to a protocol that nobody asked for")
+                }
+                Ok((response, carrier)) => {
+                    lease.succeeded();
+                    series.answered(response.status(), begun.elapsed());
+                    return self.answer(response, carrier, lease, active).await;
+                }
+                Err(_) if self.source.as_ref().is_some_and(|source| source.has_failed()) => {
+                    Failure::of_body()
+                }
+                Err(failure) => failure,
+            };
+            series.failed(failure.kind(), begun.elapsed());
+            if let Some(blame) = failure.blame.filter(|_| !failure.stale) {
+                lease.failed(blame);
+            }
+            let free = failure.stale && tried.is_empty();
+            if retries == 0 || !self.may_retry(&failure) || !(free || proxy.group.take_retry()) {
+                return Err(failure.into_refusal());
+            }
+            retries -= 1;
+            series.retried();
+            if !failure.stale {
+                tried.push(lease.endpoint().address);
+            }
+        }
+    }
+
+    /// Whether to ask again cannot do a thing twice: the request was never seen, or may be seen twice
+    /// (RFC 9110 section 9.2.2); and none of its body is gone.
+    fn may_retry(&self, failure: &Failure) -> bool {
+        let method = &self.sent.method;
+        let idempotent = method.is_idempotent() || *method == Method::TRACE;
+        failure.blame.is_some()
+            && (!failure.sent || idempotent)
+            && self.source.as_ref().is_none_or(|source| !source.has_begun())
+    }
+
+    /// An attempt, within the request's time.
+    async fn within(
+        &self,
+        mut clock: Pin<&mut Sleep>,
+        attempt: impl Future<Output = Result<Answered, Failure>>,
+    ) -> Result<Answered, Failure> {
+        let mut attempt = pin!(attempt);
+        let answered = poll_fn(|cx| {
+            if let Poll::Ready(answered) = attempt.as_mut().poll(cx) {
+                return Poll::Ready(Some(answered));
+            }
+            clock.as_mut().poll(cx).map(|()| None)
+        });
+        let limit = self.proxy.options.request_timeout;
+        answered.await.unwrap_or_else(|| match &self.source {
+            // The client was still sending.
+            Some(source) if !source.has_ended() => Err(Failure::client_timeout(limit)),
+            _ => Err(Failure::timeout(limit, "limits.request_timeout")),
+        })
+    }
+
+    /// Asks one address.
+    async fn attempt(&self, lease: &Lease<Pool>) -> Result<Answered, Failure> {
+        let options = &self.proxy.options;
+        let endpoint = lease.endpoint();
+        let (Some(upstream), Some(url)) =
+            (self.proxy.upstream(lease), options.upstreams.get(endpoint.upstream))
+        else {
+            return Err(Failure::closed(false));
+        };
+        let http1 = url.protocol == UpstreamProtocol::Http1;
+        let ask = Ask {
+            protocol: url.protocol,
+            authority: &upstream.authority,
+            keep_host: options.keep_host,
+            request_id_header: &options.request_id_header,
+            upgrade: self.upgrade.as_ref().map(|(to, _)| to).filter(|_| http1),
+            expect: self.expects && http1,
+        };
+        let body = self.source.as_ref().map_or(Upload::Empty, Source::lend);
+        let request = head::request(&self.sent, &self.exchange, &ask, body)
+            .ok_or_else(|| Failure::invalid("the request cannot be put in HTTP/2"))?;
+        if !http1 {
+            self.open();
+            let opening = endpoint.pool.http2.stream(endpoint.address);
+            let mut stream = connected(opening, options.connect_timeout).await?;
+            let answer = self.first_byte(stream.send(request)).await?;
+            return Ok((answer, Carrier::Http2(stream)));
+        }
+        let kept = endpoint.pool.take(options.keepalive_timeout, upstream.series.0.connections_idle());
+        let mut connection = match kept {
+            Some(connection) => connection,
+            None => connected(Http1::open(endpoint.address), options.connect_timeout).await?,
+        };
+        let answer = if self.expects {
+            self.expecting(&mut connection, request).await?
+        } else {
+            self.first_byte(connection.send(request)).await?
+        };
+        Ok((answer, Carrier::Http1(connection)))
+    }
+
+    /// Sends a request whose client waits for the upstream's word before it sends its body.
+    async fn expecting(
+        &self,
+        connection: &mut Http1,
+        mut request: Request<Upload>,
+    ) -> Result<Response<Incoming>, Failure> {
+        if let Some(source) = self.source.clone() {
+            hyper::ext::on_informational(&mut request, move |interim| {
+                if interim.status() == http::StatusCode::CONTINUE {
+                    source.open();
+                }
+            });
+        }
+        let mut answer = pin!(self.first_byte(connection.send(request)));
+        tokio::select! {
+            answer = &mut answer => return answer,
+            () = sleep(EXPECT_PATIENCE) => self.open(),
+        }
+        answer.await
+    }
+
+    fn open(&self) {
+        if let Some(source) = &self.source {
+            source.open();
+        }
+    }
+
+    /// Waits for the head of the answer, and from the end of the request on not for too long.
+    async fn first_byte(
+        &self,
+        answer: impl Future<Output = Result<Response<Incoming>, Failure>>,
+    ) -> Result<Response<Incoming>, Failure> {
+        let Some(limit) = self.proxy.options.first_byte_timeout else { return answer.await };
+        let mut answer = pin!(answer);
+        let mut clock: Option<Pin<Box<Sleep>>> = None;
+        poll_fn(|cx| {
+            if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
+                return Poll::Ready(answer);
+            }
+            if self.source.as_ref().is_some_and(|source| !source.has_ended()) {
+                return Poll::Pending;
+            }
+            let clock = clock.get_or_insert_with(|| Box::pin(sleep(limit)));
+            clock.as_mut().poll(cx).map(|()| Err(Failure::timeout(limit, "upstream.first_byte_timeout")))
+        })
+        .await
+    }
+
+    /// Whether an answer changes to the protocol that was asked for.
+    fn is_switch(&self, response: &Response<Incoming>) -> bool {
+        let to = response.headers().get(header::UPGRADE).map(HeaderValue::as_bytes);
+        self.upgrade
+            .as_ref()
+            .is_some_and(|(asked, _)| to.is_some_and(|to| to.eq_ignore_ascii_case(asked.as_bytes())))
+    }
+
+    /// Passes the answer back.
+    async fn answer(
+        &mut self,
+        response: Response<Incoming>,
+        carrier: Carrier,
+        lease: Lease<Pool>,
+        active: Counted<super::series::Series>,
+    ) -> Result<Response<AnswerBody>, Refusal> {
+        let switches = switches(&response);
+        let (mut parts, body) = response.into_parts();
+        head::answer(&mut parts, &self.sent.method, body.size_hint().exact());
+        let body = match (switches, carrier, self.upgrade.take()) {
+            (true, Carrier::Http1(connection), Some((to, client))) => {
+                let (socket, said) = connection.leave().await.map_err(Failure::into_refusal)?;
+                parts.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+                parts.headers.insert(header::UPGRADE, to);
+                let held = Held {
+                    lease,
+                    active,
+                    permit: self.exchange.permit.get().cloned(),
+                    tunnels: Counted::new(Arc::new(Tunnels(self.proxy.metrics.clone()))),
+                };
+                let idle = self.proxy.options.tunnel_idle_timeout;
+                tokio::spawn(tunnel::run(client, socket, said, idle, held));
+                AnswerBody::Empty
+            }
+            (_, Carrier::Http1(mut connection), _) if body.is_end_stream() => {
+                if poll_fn(|cx| Poll::Ready(connection.is_done(cx))).await {
+                    self.proxy.keep(connection, &lease);
+                }
+                AnswerBody::Empty
+            }
+            (_, carrier, _) => {
+                let body = UpstreamBody::new(body, carrier, self.proxy.clone(), lease, active);
+                AnswerBody::Upstream { body }
+            }
+        };
+        Ok(Response::from_parts(parts, body))
+    }
+}
+
+/// Waits for a connection, and not for too long.
+async fn connected<T>(
+    connecting: impl Future<Output = std::io::Result<T>>,
+    limit: Duration,
+) -> Result<T, Failure> {
+    match timeout(limit, connecting).await {
+        Ok(connected) => connected.map_err(|error| Failure::connect(&error)),
+        Err(_) => Err(Failure::connect_timeout(limit)),
+    }
+}
+
+fn unavailable(why: Unavailable) -> Refusal {
+    let detail = match why {
+        // What does not resolve is of the operator's making, and for the log alone.
+        Unavailable::NoAddress(why) => {
+            tracing::debug!(%why, "no upstream has an address");
+            "the upstream's name does not resolve"
+        }
+        Unavailable::AllDown => "no upstream is well",
+    };
+    Refusal::new(Reason::UpstreamUnreachable, detail)
+}

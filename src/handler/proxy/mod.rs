@@ -1,0 +1,210 @@
+//! The reverse proxy: passes requests on to applications elsewhere, and their answers back.
+//!
+//! Nothing is held back: bodies go through as they come, both ways. What is kept of a request until
+//! its answer begins is its head, for another attempt.
+
+mod answer;
+pub mod balance;
+mod failure;
+mod fields;
+mod forward;
+mod forwarded;
+mod head;
+mod http1;
+mod http2;
+mod io;
+mod pool;
+mod series;
+mod tunnel;
+mod upload;
+pub mod url;
+mod watch;
+
+use std::fmt;
+use std::future::Future;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Response, request};
+use tokio::time::Instant;
+
+use self::balance::{Group, GroupOptions, HealthOptions, Lease, UpstreamSpec};
+use self::http1::Http1;
+use self::pool::Pool;
+use self::series::{Series, Told};
+use self::url::UpstreamUrl;
+use super::body::AnswerBody;
+use crate::body::BoxError;
+use crate::exchange::Exchange;
+use crate::protocol::Protocol;
+use crate::refusal::Refusal;
+use crate::resolve::Resolver;
+use crate::telemetry::Metrics;
+
+pub use answer::UpstreamBody;
+
+/// How one route's requests are passed on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProxyOptions {
+    /// Where to; at least one.
+    pub upstreams: Vec<UpstreamUrl>,
+    /// Whether the client's `Host` is passed on, rather than the upstream's own.
+    pub keep_host: bool,
+    /// The field that carries the request id.
+    pub request_id_header: HeaderName,
+    /// From the request head to the response head.
+    pub request_timeout: Duration,
+    /// Longest time for a connection.
+    pub connect_timeout: Duration,
+    /// From the end of the request to the first byte of its answer; `None`: the request's own time.
+    pub first_byte_timeout: Option<Duration>,
+    /// Longest gap between bytes of an answer.
+    pub read_timeout: Duration,
+    /// How long an idle connection is kept.
+    pub keepalive_timeout: Duration,
+    /// How many are kept for each address.
+    pub max_idle: usize,
+    /// Longest time in which nothing moves through a tunnel.
+    pub tunnel_idle_timeout: Duration,
+    /// Further attempts of one request.
+    pub retries: u32,
+    /// Further attempts per hundred requests.
+    pub retry_budget: u32,
+    /// Failures within [`Self::eject_window`] that put an address aside; `None` never does.
+    pub eject_after: Option<u32>,
+    /// How long a failure is remembered.
+    pub eject_window: Duration,
+    /// How long an address is put aside the first time.
+    pub eject_time: Duration,
+    /// And at the longest.
+    pub max_eject_time: Duration,
+    /// The path that is asked to see whether an address is well; `None` asks none.
+    pub health_path: Option<String>,
+    /// How often.
+    pub health_interval: Duration,
+    /// How long one such question may take.
+    pub health_timeout: Duration,
+    /// Bad answers in a row that take an address out.
+    pub health_fall: u32,
+    /// Good answers in a row that bring it back.
+    pub health_rise: u32,
+    /// The longest that the addresses of a name are believed.
+    pub resolve_interval: Duration,
+}
+
+/// A proxy in front of one route's upstreams. Clones share its connections.
+#[derive(Clone)]
+pub struct Proxy(Arc<Inner>);
+
+impl fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Proxy").field("options", &self.0.options).finish_non_exhaustive()
+    }
+}
+
+/// What all requests of a proxy share.
+struct Inner {
+    options: ProxyOptions,
+    group: Arc<Group<Pool>>,
+    upstreams: Vec<Upstream>,
+    metrics: Arc<Metrics>,
+}
+
+impl fmt::Debug for Inner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inner").finish_non_exhaustive()
+    }
+}
+
+/// What is made once for each upstream rather than for each request.
+struct Upstream {
+    label: Arc<str>,
+    authority: HeaderValue,
+    series: Arc<Series>,
+}
+
+impl Proxy {
+    /// A proxy that asks `resolver` for names, from now on and for as long as it is in use. Must be
+    /// called within a Tokio runtime.
+    pub fn new(options: ProxyOptions, resolver: &Resolver, metrics: &Arc<Metrics>) -> Self {
+        let upstreams: Vec<Upstream> = options
+            .upstreams
+            .iter()
+            .map(|url| {
+                let label = url.to_string();
+                Upstream {
+                    series: Arc::new(Series(metrics.upstream(&label))),
+                    authority: HeaderValue::from_str(&url.authority())
+                        .unwrap_or(HeaderValue::from_static("")),
+                    label: label.into(),
+                }
+            })
+            .collect();
+        let events = Told(upstreams.iter().map(|upstream| upstream.series.clone()).collect());
+        let group = Group::new(group_options(&options), Arc::new(events));
+        let inner = Arc::new(Inner { options, group, upstreams, metrics: metrics.clone() });
+        watch::begin(&inner, resolver);
+        Self(inner)
+    }
+
+    /// How it was made.
+    pub fn options(&self) -> &ProxyOptions {
+        &self.0.options
+    }
+
+    /// Passes a request on; the answer begins when the upstream's does.
+    ///
+    /// # Errors
+    /// No upstream answered, in time or at all, or what came was not HTTP.
+    pub fn forward<B>(
+        &self,
+        sent: request::Parts,
+        body: B,
+        exchange: Option<Arc<Exchange>>,
+    ) -> impl Future<Output = Result<Response<AnswerBody>, Refusal>> + Send + use<B>
+    where
+        B: http_body::Body<Data = Bytes, Error = BoxError> + Send + 'static,
+    {
+        let exchange = exchange.unwrap_or_else(|| {
+            let nobody = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+            Arc::new(Exchange::new(nobody, nobody.ip(), Protocol::Unknown, Instant::now()))
+        });
+        forward::Journey::new(self.0.clone(), sent, body, exchange).run()
+    }
+}
+
+impl Inner {
+    fn upstream(&self, lease: &Lease<Pool>) -> Option<&Upstream> {
+        self.upstreams.get(lease.endpoint().upstream)
+    }
+
+    /// Keeps a connection for the next request to the same address.
+    fn keep(&self, connection: Box<Http1>, lease: &Lease<Pool>) {
+        if let Some(upstream) = self.upstream(lease) {
+            let gauge = upstream.series.0.connections_idle();
+            lease.endpoint().pool.put(connection, self.options.max_idle, gauge);
+        }
+    }
+}
+
+fn group_options(options: &ProxyOptions) -> GroupOptions {
+    let spec =
+        |url: &UpstreamUrl| UpstreamSpec { label: url.to_string(), host: url.host.clone(), port: url.port };
+    GroupOptions {
+        upstreams: options.upstreams.iter().map(spec).collect(),
+        eject_after: options.eject_after,
+        eject_window: options.eject_window,
+        eject_time: options.eject_time,
+        max_eject_time: options.max_eject_time,
+        health: options.health_path.is_some().then_some(HealthOptions {
+            interval: options.health_interval,
+            timeout: options.health_timeout,
+            fall: options.health_fall,
+            rise: options.health_rise,
+        }),
+        retry_budget: options.retry_budget,
+        longest_resolve: options.resolve_interval,
+    }
+}

@@ -1,0 +1,77 @@
+//! What goes on beside the requests: names are resolved, health is asked for, idle connections go.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Inner;
+use super::balance::AddressSource;
+use super::url::UpstreamProtocol;
+use crate::probe;
+use crate::resolve::{Resolver, Watched};
+
+/// How often idle connections are looked at. Most upstreams close theirs within seconds.
+const SWEEP: Duration = Duration::from_secs(1);
+
+/// Begins what goes on for as long as the proxy is in use.
+pub(super) fn begin(inner: &Arc<Inner>, resolver: &Resolver) {
+    for (upstream, host) in inner.group.names() {
+        let watched = Watched::spawn(resolver.clone(), host, inner.options.resolve_interval);
+        tokio::spawn(inner.group.discover(upstream, Name { watched, told: false }));
+    }
+    if let Some(path) = inner.options.health_path.clone() {
+        let protocols: Vec<_> = inner.options.upstreams.iter().map(|url| url.protocol).collect();
+        let resolver = resolver.clone();
+        tokio::spawn(inner.group.check_health(move |address, upstream| {
+            let (resolver, path) = (resolver.clone(), path.clone());
+            let http2 = protocols.get(upstream) == Some(&UpstreamProtocol::H2c);
+            async move {
+                let host = address.ip().to_string();
+                // A server that speaks HTTP/2 alone answers no question in HTTP/1.1.
+                if http2 {
+                    return probe::tcp(&resolver, &host, address.port()).await;
+                }
+                probe::http(&resolver, &host, address.port(), &path).await
+            }
+        }));
+    }
+    let weak = Arc::downgrade(inner);
+    tokio::spawn(async move {
+        let mut ticks = tokio::time::interval(SWEEP);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let Some(inner) = weak.upgrade() else { return };
+            for endpoint in inner.group.endpoints() {
+                if let Some(upstream) = inner.upstreams.get(endpoint.upstream) {
+                    let gauge = upstream.series.0.connections_idle();
+                    endpoint.pool.sweep(inner.options.keepalive_timeout, gauge);
+                }
+                endpoint.pool.http2.sweep();
+            }
+        }
+    });
+}
+
+/// A name whose addresses are followed.
+struct Name {
+    watched: Watched,
+    told: bool,
+}
+
+impl AddressSource for Name {
+    async fn next(&mut self) -> Result<Vec<IpAddr>, String> {
+        loop {
+            if let Some(current) = self.watched.current().filter(|_| !self.told) {
+                self.told = true;
+                return current.map(|addresses| addresses.to_vec()).map_err(|error| error.to_string());
+            }
+            self.watched.changed().await;
+            self.told = false;
+        }
+    }
+
+    fn refresh(&mut self) {
+        self.watched.refresh();
+    }
+}

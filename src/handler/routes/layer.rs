@@ -1,0 +1,50 @@
+//! Chooses the route.
+
+use std::task::{Context, Poll};
+
+use http::Request;
+use tower::{Layer, Service};
+
+use super::Routes;
+use crate::exchange::Exchange;
+
+/// Chooses each request's route, and tells the layers further in what it asks of them.
+#[derive(Debug, Clone)]
+pub struct RouteLayer(pub Routes);
+
+impl<S> Layer<S> for RouteLayer {
+    type Service = Routed<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Routed { inner, routes: self.0.clone() }
+    }
+}
+
+/// A service whose requests have a route.
+#[derive(Debug, Clone)]
+pub struct Routed<S> {
+    inner: S,
+    routes: Routes,
+}
+
+impl<S, B> Service<Request<B>> for Routed<S>
+where
+    S: Service<Request<B>>,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let route = self.routes.choose(&request);
+        if let Some(exchange) = Exchange::of(&request) {
+            exchange.choose(&route.policy);
+        }
+        request.extensions_mut().insert(route);
+        self.inner.call(request)
+    }
+}

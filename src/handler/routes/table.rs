@@ -1,0 +1,99 @@
+//! All routes, and the choice among them.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use http::Request;
+
+use super::normal::normal;
+use super::{Route, Target};
+use crate::host::{host_of, matches};
+
+/// The routes of one configuration, most specific first.
+#[derive(Debug)]
+pub struct RouteTable {
+    routes: Vec<Arc<Route>>,
+    nothing: Arc<Route>,
+}
+
+impl RouteTable {
+    /// A table of `routes`. Where none fits, `nothing` is the route, whatever its host and path.
+    pub fn new(mut routes: Vec<Route>, nothing: Route) -> Self {
+        // A host that is named comes before a wildcard, a longer name before a shorter one, and all
+        // of them before any host; then the longest path.
+        let rank = |route: &Route| {
+            let host = route.host.as_deref();
+            let exact = host.is_some_and(|host| !host.starts_with('*'));
+            (exact, host.map_or(0, str::len), route.prefix.len())
+        };
+        routes.sort_by_key(|route| std::cmp::Reverse(rank(route)));
+        Self { routes: routes.into_iter().map(Arc::new).collect(), nothing: Arc::new(nothing) }
+    }
+
+    /// The route for a request.
+    pub fn choose<B>(&self, request: &Request<B>) -> &Arc<Route> {
+        // Most tables hold one route, for everything.
+        if let [only] = self.routes.as_slice()
+            && only.host.is_none()
+            && only.prefix.is_empty()
+        {
+            return only;
+        }
+        let host = host_of(request);
+        let path = normal(request.uri().path());
+        let fits = |route: &&Arc<Route>| {
+            let here = match (route.host.as_deref(), host) {
+                (None, _) => true,
+                (Some(pattern), Some(host)) => matches(pattern, host),
+                (Some(_), None) => false,
+            };
+            here && route.rest(&path).is_some()
+        };
+        self.routes.iter().find(fits).unwrap_or(&self.nothing)
+    }
+
+    /// The routes, most specific first.
+    pub fn routes(&self) -> impl Iterator<Item = &Route> {
+        self.routes.iter().map(Arc::as_ref)
+    }
+}
+
+/// The table in force. Clones share it.
+#[derive(Debug, Clone)]
+pub struct Routes(Arc<ArcSwap<RouteTable>>);
+
+impl Routes {
+    /// Begins with this table.
+    pub fn new(table: RouteTable) -> Self {
+        Self(Arc::new(ArcSwap::from_pointee(table)))
+    }
+
+    /// Requests from now on are routed by `table`; those in flight stay where they are.
+    pub fn replace(&self, table: RouteTable) {
+        self.0.store(Arc::new(table));
+    }
+
+    /// The table in force at this moment.
+    pub fn current(&self) -> Arc<RouteTable> {
+        self.0.load_full()
+    }
+
+    /// The route for a request.
+    pub fn choose<B>(&self, request: &Request<B>) -> Arc<Route> {
+        self.0.load().choose(request).clone()
+    }
+}
+
+impl Route {
+    /// The applications elsewhere that this route leads to.
+    pub fn proxy(&self) -> Option<&super::super::proxy::Proxy> {
+        match &self.target {
+            Target::Proxy(proxy) => Some(proxy),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "table_tests.rs"]
+mod tests;

@@ -1,0 +1,145 @@
+//! Files that change, vanish or cannot be read, and who says so.
+
+use std::io;
+use std::sync::{Arc, Mutex};
+
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
+
+use super::*;
+
+#[tokio::test]
+async fn a_file_that_shrinks_ends_the_body_with_an_error() {
+    let folder = Folder::new();
+    folder.write("big", vec![7; 1 << 20]);
+    let response = get(&folder.serve(), "/big", &[]).await;
+    assert_eq!(field(&response, "content-length"), "1048576");
+    let mut body = response.into_body();
+    let first = body.frame().await.unwrap().unwrap().into_data().unwrap();
+    assert!(first.len() <= 64 * 1024, "{} bytes at once", first.len());
+    folder.write("big", vec![7; 200 * 1024]);
+    let mut read = first.len();
+    let error = loop {
+        match body.frame().await.expect("an error and no end") {
+            Ok(frame) => read += frame.into_data().unwrap().len(),
+            Err(error) => break error,
+        }
+    };
+    assert!(read <= 200 * 1024 + 64 * 1024, "{read}");
+    assert!(error.to_string().contains("early"), "{error}");
+}
+
+#[tokio::test]
+async fn a_file_that_grows_is_sent_as_announced() {
+    let folder = Folder::new();
+    folder.write("log", vec![7; 100 * 1024]);
+    let response = get(&folder.serve(), "/log", &[]).await;
+    folder.write("log", vec![8; 300 * 1024]);
+    assert_eq!(body(response).await.len(), 100 * 1024);
+}
+
+/// Somebody turns a folder into a symlink and back while it is being asked for.
+#[tokio::test]
+async fn a_race_for_the_way_out_is_not_won() {
+    let folder = Folder::new();
+    folder.write("d/x.txt", "public").write("../out/x.txt", "secret").link("e", "../out");
+    for files in both(&folder.serve()) {
+        let (d, e) = (folder.root().join("d"), folder.root().join("e"));
+        let swap = move || renameat_with(CWD, &d, CWD, &e, RenameFlags::EXCHANGE);
+        if swap().is_err() {
+            return; // Not every file system can.
+        }
+        let turns = tokio::task::spawn_blocking(move || {
+            for _ in 0..3999 {
+                swap().unwrap();
+            }
+        });
+        let (mut served, mut refused) = (0, 0);
+        while !turns.is_finished() || served == 0 {
+            match ask(&files, Method::GET, "/d/x.txt", &[]).await {
+                Ok(response) => {
+                    assert_eq!(body(response).await, "public");
+                    served += 1;
+                }
+                Err(refusal) => {
+                    assert_eq!(refusal.reason, Reason::NotFound);
+                    refused += 1;
+                }
+            }
+        }
+        println!("{served} served, {refused} refused");
+        turns.await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_root_may_be_turned_to_the_next_release_or_made_anew() {
+    let folder = Folder::new();
+    folder.write("../one/a.txt", "one").write("../two/a.txt", "two").write("../two/sub/b.txt", "b");
+    let current = folder.0.join("current");
+    symlink("one", &current).unwrap();
+    let files = StaticFiles::new(FilesOptions { root: current.clone(), ..folder.options() }).unwrap();
+    for files in both(&files) {
+        std::fs::remove_file(&current).unwrap();
+        symlink("one", &current).unwrap();
+        assert_eq!(body(get(&files, "/a.txt", &[]).await).await, "one");
+        std::fs::remove_file(&current).unwrap();
+        // The operator has to hear of this one; it is no client's mistake.
+        assert_eq!(refused(&files, "/a.txt").await, Some(Reason::InternalError));
+        symlink("two", &current).unwrap();
+        assert_eq!(body(get(&files, "/a.txt", &[]).await).await, "two");
+        assert_eq!(body(get(&files, "/sub/b.txt", &[]).await).await, "b");
+    }
+}
+
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_not_there_and_the_log_says_so_once_a_second() {
+    let folder = Folder::new();
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let log = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+    tracing::subscriber::with_default(log, || {
+        let files = folder.serve();
+        for _ in 0..100 {
+            let denied: io::Result<()> = Err(Errno::ACCESS.into());
+            let error = files.jail.settle(Path::new("./docs/locked.txt"), denied).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::NotFound);
+        }
+    });
+    let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    assert_eq!(text.lines().count(), 1, "{text}");
+    assert!(text.contains("WARN") && text.contains("path=docs/locked.txt"), "{text}");
+}
+
+#[test]
+fn a_failure_of_ours_is_not_called_not_found() {
+    let folder = Folder::new();
+    let files = folder.serve();
+    let settled = |errno: Errno| files.jail.settle::<()>(Path::new("./a"), Err(errno.into())).unwrap_err();
+    for errno in [Errno::NOENT, Errno::NOTDIR, Errno::NAMETOOLONG, Errno::LOOP, Errno::XDEV, Errno::ACCESS] {
+        assert_eq!(settled(errno).kind(), io::ErrorKind::NotFound, "{errno}");
+    }
+    for (errno, reason) in [
+        (Errno::MFILE, Reason::Overloaded),
+        (Errno::NFILE, Reason::Overloaded),
+        (Errno::NOMEM, Reason::Overloaded),
+        (Errno::IO, Reason::InternalError),
+        (Errno::STALE, Reason::InternalError),
+    ] {
+        assert_eq!(super::super::failed(&settled(errno)).reason, reason, "{errno}");
+    }
+}
