@@ -20,6 +20,7 @@ mod library;
 mod life;
 mod limits_http1;
 mod limits_http2;
+mod proxy;
 mod proxy_protocol;
 mod replacement;
 mod support;

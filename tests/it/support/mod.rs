@@ -1,10 +1,15 @@
 //! What the tests share: the server as a process, and clients that send exactly what they are told.
 
 pub(crate) mod balancer;
+pub(crate) mod client;
+pub(crate) mod client2;
 pub(crate) mod http1;
 pub(crate) mod http2;
 pub(crate) mod problem;
 pub(crate) mod server;
+pub(crate) mod upstream;
+pub(crate) mod websocket;
+pub(crate) mod wire;
 
 use std::time::{Duration, Instant};
 
@@ -41,6 +46,12 @@ impl Dice {
             });
         eprintln!("NESSEN_SEED={seed}");
         Self(seed | 1)
+    }
+
+    /// Others, for a thread of its own.
+    pub(crate) fn fork(&mut self) -> Self {
+        // Neighbours of a seed would throw nearly the same.
+        Self((self.below(u64::MAX).wrapping_mul(0x9e37_79b9_7f4a_7c15)) | 1)
     }
 
     /// A number under `bound` (xorshift64).

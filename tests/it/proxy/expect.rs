@@ -1,0 +1,138 @@
+//! `Expect: 100-continue`, and answers before the body has been asked for (RFC 9110 section 10.1.1).
+
+use std::time::Duration;
+
+use super::proxy;
+use crate::support::client::{Client, Request};
+use crate::support::upstream::{Digest, Upstream};
+
+const BODY: &[u8] = b"the body that was waited with";
+
+fn expecting(token: &str, fault: &str) -> Request {
+    Request::post(token, fault, BODY).field("Expect", "100-continue")
+}
+
+#[test]
+fn the_upstreams_continue_is_passed_on() {
+    let upstream = Upstream::start();
+    let server = proxy(&upstream, &[]);
+    let mut client = Client::open(server.address);
+    let request = expecting("t", "late-continue");
+    client.send(&request.head_bytes());
+    // The head arrives there, with its expectation, before there is a body.
+    upstream.wait_begun(1);
+    client.assert_quiet_for(Duration::from_millis(200));
+    upstream.open_gate();
+    assert_eq!(client.head().expect("an interim answer").status, 100);
+    client.send(BODY);
+    client.answer().assert_answers(200, "t");
+    let seen = upstream.one("t");
+    assert_eq!((seen.body, seen.all("expect").len()), (Digest::of(BODY), 1));
+}
+
+#[test]
+fn a_refusal_is_passed_on_without_the_body() {
+    let upstream = Upstream::start();
+    let server = proxy(&upstream, &[]);
+    for round in 0..3 {
+        let mut client = Client::open(server.address);
+        let token = round.to_string();
+        let request = expecting(&token, "refuse-expect");
+        client.send(&request.head_bytes());
+        let answer = client.answer();
+        answer.assert_answers(417, &token);
+        assert_eq!(answer.interim, [0; 0], "the body was asked for");
+        // Whoever was refused may go away or send something else, but not be misread: the server
+        // closes, or takes what comes next for the body.
+        if answer.says_close() {
+            client.assert_ended();
+        }
+    }
+    let mut client = Client::open(server.address);
+    client.ask(&Request::get("n", "ok")).assert_answers(200, "n");
+}
+
+#[test]
+fn a_client_that_does_not_wait_is_served() {
+    let upstream = Upstream::start();
+    let server = proxy(&upstream, &[]);
+    let mut client = Client::open(server.address);
+    for number in 0..5 {
+        let token = number.to_string();
+        let answer = client.ask(&expecting(&token, "ok"));
+        answer.assert_answers(200, &token);
+        assert_eq!(upstream.one(&token).body, Digest::of(BODY));
+    }
+}
+
+#[test]
+fn an_upstream_that_never_says_continue_gets_the_body() {
+    let upstream = Upstream::start();
+    let server = proxy(&upstream, &[]);
+    let mut client = Client::open(server.address);
+    let request = expecting("t", "no-continue");
+    client.send(&request.head_bytes());
+    upstream.wait_begun(1);
+    // Whoever has waited long enough sends it without having been asked.
+    client.send(BODY);
+    client.answer().assert_answers(200, "t");
+    assert_eq!(upstream.one("t").body, Digest::of(BODY));
+}
+
+#[test]
+fn an_early_answer_reaches_a_client_that_is_uploading() {
+    let upstream = Upstream::start();
+    let server = proxy(&upstream, &[("MAX_BODY_SIZE", "32MiB")]);
+    for fault in ["early-keep", "early-close"] {
+        for round in 0..5 {
+            let token = format!("{fault}-{round}");
+            let mut client = Client::open(server.address);
+            let body = vec![b'u'; 4 << 20];
+            let request = Request::post(&token, fault, &body);
+            let socket = client.socket();
+            let bytes = request.bytes();
+            // It goes on writing until the server does not take any more.
+            let writing = std::thread::spawn(move || {
+                use std::io::Write;
+                _ = (&*socket).write_all(&bytes);
+            });
+            let answer = client.answer();
+            answer.assert_answers(413, &token);
+            assert_eq!(answer.body, b"early");
+            drop(client.socket().shutdown(std::net::Shutdown::Both));
+            writing.join().unwrap();
+        }
+    }
+    // Half an upload must not have become the beginning of another request.
+    let mut client = Client::open(server.address);
+    for number in 0..20 {
+        client.ask(&Request::get(&number.to_string(), "ok")).assert_answers(200, &number.to_string());
+    }
+}
+
+#[test]
+fn a_client_that_dies_in_its_upload_leaves_no_whole_request() {
+    let upstream = Upstream::start();
+    let server = proxy(&upstream, &[]);
+    let head = "POST / HTTP/1.1\r\nHost: nessen.test\r\nX-Token: half\r\n";
+    for (number, rest) in
+        ["Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", "Content-Length: 10\r\n\r\nhello"]
+            .iter()
+            .enumerate()
+    {
+        for end in ["close", "reset"] {
+            let mut client = Client::open(server.address);
+            client.send(format!("{head}{rest}").as_bytes());
+            let begun = number * 2 + 1 + usize::from(end == "reset");
+            upstream.wait_begun(begun);
+            if end == "reset" {
+                let socket = client.socket();
+                socket2::SockRef::from(&*socket).set_linger(Some(Duration::ZERO)).unwrap();
+            }
+            drop(client);
+            let given_up = || upstream.unfinished() >= begun;
+            crate::support::assert_eventually(crate::support::PATIENCE, "the upstream is told", given_up);
+        }
+    }
+    assert_eq!(upstream.seen_of("half").len(), 0, "half a body was taken for a whole one");
+}

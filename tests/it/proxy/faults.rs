@@ -1,0 +1,375 @@
+//! An upstream that breaks HTTP in every way we know: never a wrong answer, never a mixed-up one.
+
+use std::time::{Duration, Instant};
+
+use super::{NO_EJECTION, ask, ask2, proxy, sum};
+use crate::support::PATIENCE;
+use crate::support::assert_eventually;
+use crate::support::client::{Answer, Client, Request};
+use crate::support::http1::End;
+use crate::support::server::Server;
+use crate::support::upstream::Upstream;
+use crate::support::wire::Broken;
+
+/// What may become of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    /// The upstream's answer, whole.
+    Whole,
+    /// The upstream's answer, cut off.
+    Cut,
+    /// 502 UPSTREAM_INVALID.
+    Invalid,
+    /// 502 UPSTREAM_UNREACHABLE.
+    Gone,
+    /// 504 UPSTREAM_TIMEOUT.
+    Late,
+}
+
+use Fate::{Cut, Gone, Invalid, Late, Whole};
+
+/// Every fault, and what may become of a request that meets it.
+///
+/// Where two fates stand, both keep the promise: a break may be seen before or after the head has
+/// been passed on, and what is lenient to read may be read or refused.
+const TABLE: &[(&str, &[Fate])] = &[
+    ("stall-head", &[Late]),
+    ("stall-in-head", &[Late]),
+    ("stall-body", &[Cut]),
+    ("stall-chunk", &[Cut]),
+    ("reset-before-head", &[Gone, Invalid]),
+    ("reset-in-head", &[Gone, Invalid]),
+    ("reset-in-body", &[Cut, Invalid, Gone]),
+    ("reset-in-chunk", &[Cut, Invalid, Gone]),
+    ("close-silent", &[Gone, Invalid]),
+    ("close-in-head", &[Gone, Invalid]),
+    ("close-in-chunk", &[Cut, Invalid]),
+    ("close-between-chunks", &[Cut, Invalid]),
+    ("close-in-trailers", &[Cut, Invalid]),
+    ("garbage", &[Invalid]),
+    ("http09", &[Invalid]),
+    ("http2-line", &[Invalid]),
+    ("status-99", &[Invalid]),
+    ("status-1000", &[Invalid]),
+    ("status-000", &[Invalid]),
+    ("status-word", &[Invalid]),
+    ("status-none", &[Invalid]),
+    ("chunk-size-bad", &[Cut, Invalid]),
+    ("chunk-size-none", &[Cut, Invalid]),
+    ("chunk-size-negative", &[Cut, Invalid]),
+    ("chunk-size-plus", &[Cut, Invalid]),
+    ("chunk-size-0x", &[Cut, Invalid]),
+    ("chunk-size-over", &[Cut, Invalid]),
+    ("chunk-no-crlf", &[Cut, Invalid]),
+    ("chunk-bare-lf", &[Cut, Invalid]),
+    ("chunk-extension-huge", &[Cut, Invalid]),
+    ("chunk-extension", &[Whole]),
+    ("chunk-poison", &[Whole]),
+    ("length-long", &[Cut, Invalid]),
+    ("length-short", &[Whole]),
+    ("length-two", &[Invalid]),
+    ("length-twice", &[Whole, Invalid]),
+    ("length-list", &[Whole, Invalid]),
+    ("length-list-two", &[Invalid]),
+    ("length-plus", &[Invalid]),
+    ("length-minus", &[Invalid]),
+    ("length-hex", &[Invalid]),
+    ("length-empty", &[Invalid]),
+    ("length-over", &[Invalid]),
+    ("length-and-chunked", &[Whole, Invalid]),
+    ("chunked-and-length", &[Whole, Invalid]),
+    ("te-gzip-chunked", &[Invalid]),
+    ("te-gzip", &[Invalid]),
+    ("te-identity", &[Invalid]),
+    ("te-chunked-twice", &[Invalid]),
+    ("te-chunked-gzip", &[Invalid]),
+    ("te-http10", &[Invalid, Whole]),
+    ("switch-unasked", &[Invalid]),
+    ("continue-flood", &[Whole, Invalid]),
+    ("header-huge", &[Invalid]),
+    ("header-endless", &[Invalid]),
+    ("header-many", &[Whole, Invalid]),
+    ("header-nul", &[Invalid]),
+    ("header-cr", &[Invalid]),
+    ("header-fold", &[Whole, Invalid]),
+    ("header-space-colon", &[Whole, Invalid]),
+    ("header-no-colon", &[Invalid]),
+    ("header-no-name", &[Invalid]),
+    ("header-bad-name", &[Invalid]),
+    ("bare-lf", &[Whole, Invalid]),
+    ("no-content-body", &[Whole, Invalid]),
+    ("no-content-length", &[Whole, Invalid]),
+    ("not-modified-body", &[Whole, Invalid]),
+    ("unsolicited", &[Whole]),
+    ("close-after", &[Whole]),
+    ("reset-after", &[Whole]),
+    ("die-on-next", &[Whole]),
+    ("dribble=1", &[Whole]),
+    ("split", &[Whole]),
+];
+
+/// After these a connection to the upstream is as good as before.
+const HARMLESS: [&str; 9] = [
+    "chunk-extension",
+    "length-twice",
+    "length-list",
+    "continue-flood",
+    "header-many",
+    "header-fold",
+    "header-space-colon",
+    "dribble=1",
+    "split",
+];
+
+fn server(upstream: &Upstream) -> Server {
+    let env = [
+        ("NESSEN_UPSTREAM_FIRST_BYTE_TIMEOUT", "400ms"),
+        ("NESSEN_UPSTREAM_READ_TIMEOUT", "400ms"),
+        NO_EJECTION,
+    ];
+    proxy(upstream, &env)
+}
+
+/// What became of a request, or what is wrong with it.
+fn judge(answer: Result<Answer, Broken>, token: &str) -> Result<Fate, String> {
+    let answer = answer.map_err(|broken| format!("no answer at all: {broken:?}"))?;
+    if format!("{answer:?}").contains("poison") {
+        return Err(format!("an answer that nobody asked for: {answer:?}"));
+    }
+    let ours = answer.all("content-type") == ["application/problem+json"];
+    match (ours, &answer.cut) {
+        (false, _) if answer.all("x-token") != [token] => Err(format!("somebody else's answer: {answer:?}")),
+        (false, None) => Ok(Whole),
+        (false, Some(Broken::Syntax(fault))) => Err(format!("{fault} in {answer:?}")),
+        (false, Some(Broken::Ended(End::Open))) => Err(format!("it goes on for ever: {answer:?}")),
+        (false, Some(_)) => Ok(Cut),
+        (true, None) => match (answer.status, answer.code().as_str()) {
+            (502, "UPSTREAM_INVALID") => Ok(Invalid),
+            (502, "UPSTREAM_UNREACHABLE") => Ok(Gone),
+            (504, "UPSTREAM_TIMEOUT") => Ok(Late),
+            _ => Err(format!("another refusal: {answer:?}")),
+        },
+        (true, Some(_)) => Err(format!("half a refusal: {answer:?}")),
+    }
+}
+
+/// A fault, over HTTP/1.1, and what comes after it on the same connection.
+fn check(
+    server: &Server,
+    upstream: &Upstream,
+    fault: &str,
+    fates: &[Fate],
+    method: &str,
+) -> Result<(), String> {
+    let token = format!("{fault}-{method}");
+    let request = match method {
+        "POST" => Request::post(&token, fault, b"a body"),
+        _ => Request::get(&token, fault).method(method),
+    };
+    let mut client = Client::open(server.address);
+    let began = Instant::now();
+    let answer = client.try_ask(&request);
+    let open = answer.as_ref().is_ok_and(|answer| answer.cut.is_none() && !answer.says_close());
+    let fate = judge(answer, &token)?;
+    if !fates.contains(&fate) {
+        return Err(format!("{fate:?}, where only {fates:?} may be"));
+    }
+    if began.elapsed() > Duration::from_secs(5) {
+        return Err(format!("took {:?}", began.elapsed()));
+    }
+    if !open && client.wire().fill().is_ok() {
+        return Err("something comes after the end".to_owned());
+    }
+    if open {
+        follow(&mut client, &token)?;
+    }
+    // Others are not to meet what it has left behind either.
+    for _ in 0..2 {
+        follow(&mut Client::open(server.address), &token)?;
+    }
+    let met: Vec<_> = upstream.seen_of(&token).iter().map(|seen| seen.connection).collect();
+    let after = upstream.seen_of(&format!("{token}-next"));
+    if !HARMLESS.contains(&fault) && after.iter().any(|next| met.contains(&next.connection)) {
+        return Err("a broken connection was used again".to_owned());
+    }
+    Ok(())
+}
+
+fn follow(client: &mut Client, token: &str) -> Result<(), String> {
+    let token = format!("{token}-next");
+    match client.try_ask(&Request::get(&token, "ok")).map(|answer| judge(Ok(answer), &token)) {
+        Ok(Ok(Whole)) => Ok(()),
+        other => Err(format!("the next request: {other:?}")),
+    }
+}
+
+#[track_caller]
+fn assert_none(faults: &[String]) {
+    assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));
+}
+
+#[test]
+fn no_fault_of_an_upstream_becomes_a_wrong_answer() {
+    let upstream = Upstream::start();
+    let server = server(&upstream);
+    let mut wrong = Vec::new();
+    for method in ["GET", "POST"] {
+        for (fault, fates) in TABLE {
+            if let Err(why) = check(&server, &upstream, fault, fates, method) {
+                wrong.push(format!("{method} {fault}: {why}"));
+            }
+        }
+    }
+    assert_none(&wrong);
+}
+
+#[test]
+fn no_fault_of_an_upstream_becomes_a_wrong_answer_over_http_2() {
+    let upstream = Upstream::start();
+    let server = server(&upstream);
+    let mut wrong = Vec::new();
+    let runtime = super::runtime();
+    let client = runtime.block_on(crate::support::client2::Client2::open(server.address));
+    for (fault, fates) in TABLE {
+        let ask = |token: &str, fault: &str| {
+            judge(runtime.block_on(client.ask(&Request::get(token, fault))), token)
+        };
+        match ask(fault, fault) {
+            Ok(fate) if fates.contains(&fate) => {}
+            other => wrong.push(format!("{fault}: {other:?}, where only {fates:?} may be")),
+        }
+        // A stream that breaks is no reason to lose the connection.
+        let next = ask("next", "ok");
+        if next != Ok(Whole) {
+            wrong.push(format!("{fault}: the next stream: {next:?}"));
+        }
+    }
+    assert_none(&wrong);
+}
+
+#[test]
+fn an_answer_to_head_that_has_a_body_is_no_answer_to_the_next() {
+    let upstream = Upstream::start();
+    let server = server(&upstream);
+    let mut wrong = Vec::new();
+    for fault in ["head-body", "length-short", "chunk-poison", "no-content-body", "unsolicited"] {
+        if let Err(why) = check(&server, &upstream, fault, &[Whole, Invalid], "HEAD") {
+            wrong.push(format!("HEAD {fault}: {why}"));
+        }
+    }
+    assert_none(&wrong);
+}
+
+#[test]
+fn what_is_right_in_a_doubtful_answer_is_passed_on_right() {
+    let upstream = Upstream::start();
+    let server = server(&upstream);
+    for fault in ["length-twice", "length-list", "length-and-chunked", "chunked-and-length", "length-short"] {
+        let answer = ask(&server, &Request::get("t", fault));
+        if answer.status == 200 {
+            assert_eq!(answer.body, b"ok", "{fault}");
+        }
+    }
+    for (fault, name) in [("header-fold", "x-fold"), ("header-space-colon", "x-space")] {
+        let answer = ask(&server, &Request::get("t", fault));
+        if answer.status == 200 {
+            assert!(answer.all(name).iter().all(|value| value.starts_with('a')), "{fault}: {answer:?}");
+        }
+    }
+    let answer = ask(&server, &Request::get("t", "header-many"));
+    if answer.status == 200 {
+        let many = answer.fields.iter().filter(|(name, _)| name.to_lowercase().starts_with("x-many-"));
+        assert_eq!(many.count(), 200, "a part of the fields is gone");
+    }
+}
+
+#[test]
+fn every_fault_is_counted_and_names_the_upstream_in_the_log() {
+    let upstream = Upstream::start();
+    let server = server(&upstream);
+    let address = upstream.address.to_string();
+    for (fault, status, reason) in [
+        ("garbage", 502, "upstream_invalid"),
+        ("length-two", 502, "upstream_invalid"),
+        ("stall-head", 504, "upstream_timeout"),
+    ] {
+        let before = server.rejections(reason);
+        let answer = ask(&server, &Request::post(fault, fault, b"once"));
+        answer.assert_refusal(status, &reason.to_uppercase());
+        let counted = || server.rejections(reason) - before;
+        assert_eventually(PATIENCE, fault, || counted() >= 1.0);
+        assert_eq!(counted(), 1.0, "{fault}");
+        let id = answer.field("x-request-id").expect("an id").to_owned();
+        let line = server.wait_log(fault, |line| line["request_id"] == *id && line["reason"] == *reason);
+        assert!(line.to_string().contains(&address), "the upstream is not named: {line}");
+    }
+    let requests = sum(&server, "nessen_upstream_requests_total", &[]);
+    assert_eq!(requests, upstream.begun() as f64);
+    assert!(sum(&server, "nessen_upstream_request_duration_seconds_count", &[]) >= 1.0);
+    ask(&server, &Request::get("t", "ok")).assert_answers(200, "t");
+    assert_eq!(sum(&server, "nessen_upstream_requests_total", &[]), requests + 1.0);
+    assert!(sum(&server, "nessen_upstream_connections", &[]) >= 1.0);
+}
+
+#[test]
+fn an_upstream_nobody_listens_at_is_told_at_once() {
+    let dead = crate::support::upstream::DeadPort::new();
+    let server = super::proxy_to(&dead.url(), &[]);
+    for request in [Request::get("t", "ok"), Request::post("t", "ok", b"body")] {
+        let began = Instant::now();
+        ask(&server, &request).assert_refusal(502, "UPSTREAM_UNREACHABLE");
+        assert!(began.elapsed() < Duration::from_millis(1000), "{:?}", began.elapsed());
+    }
+    ask2(&server, &Request::get("t", "ok")).unwrap().assert_refusal(502, "UPSTREAM_UNREACHABLE");
+    assert!(server.rejections("upstream_unreachable") >= 3.0);
+}
+
+#[test]
+fn an_upstream_that_does_not_take_connections_is_given_up_in_time() {
+    // A queue of one that nobody empties: further connections are never made.
+    let listener = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    listener.bind(&"127.0.0.1:0".parse::<std::net::SocketAddr>().unwrap().into()).unwrap();
+    listener.listen(0).unwrap();
+    let address = listener.local_addr().unwrap().as_socket().unwrap();
+    let full: Vec<_> = (0..4)
+        .map(|_| {
+            let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+            socket.set_nonblocking(true).unwrap();
+            let _ = socket.connect(&address.into());
+            socket
+        })
+        .collect();
+    crate::support::pause(50);
+    let env = [("NESSEN_UPSTREAM_CONNECT_TIMEOUT", "300ms"), ("NESSEN_UPSTREAM_RETRIES", "0")];
+    let server = super::proxy_to(&format!("http://{address}"), &env);
+    let began = Instant::now();
+    let answer = ask(&server, &Request::get("t", "ok"));
+    let took = began.elapsed();
+    let known = [(502, "UPSTREAM_UNREACHABLE"), (504, "UPSTREAM_TIMEOUT")];
+    assert!(known.contains(&(answer.status, answer.code().as_str())), "{answer:?}");
+    assert!(took > Duration::from_millis(250) && took < Duration::from_secs(2), "{took:?}");
+    drop(full);
+}
+
+#[test]
+fn the_time_for_a_request_ends_at_the_head_of_its_answer() {
+    let upstream = Upstream::start();
+    let server = proxy(&upstream, &[("REQUEST_TIMEOUT", "500ms")]);
+    let began = Instant::now();
+    // Some 500 bytes, one in 3 milliseconds: the head alone is in time.
+    let pushed = Request::get("t", "events");
+    let mut client = Client::open(server.address);
+    client.send(&pushed.bytes());
+    client.head().expect("a head").assert_answers_to("t");
+    while began.elapsed() < Duration::from_millis(1200) {
+        upstream.push(b"data: x\n\n");
+        crate::support::pause(100);
+    }
+    upstream.push_end();
+    let mut body = Vec::new();
+    let framing = crate::support::wire::Framing::Chunked;
+    client.wire().body(framing, &mut |part| body.extend_from_slice(part)).expect("a whole body");
+    assert!(body.len() >= 9 * 10, "{}", body.len());
+    // Whoever waits for the head for longer gets none.
+    ask(&server, &Request::get("u", "stall-head")).assert_refusal(504, "UPSTREAM_TIMEOUT");
+}

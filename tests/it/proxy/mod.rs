@@ -1,0 +1,126 @@
+//! The reverse proxy between a client and an upstream that are both in the test.
+//!
+//! The upstream fails the test where it is sent what is not well formed, and the client reads
+//! answers strictly: what each module asserts comes on top of that.
+
+mod balance;
+mod basics;
+mod expect;
+mod faults;
+mod forwarding;
+mod headers;
+mod http2_upstream;
+mod itself;
+mod mixed;
+mod property;
+mod real;
+mod reload;
+mod retry;
+mod smuggling;
+mod streaming;
+mod trailers;
+mod upgrade;
+mod volume;
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::support::client::{Answer, Client, Request};
+use crate::support::client2::Client2;
+use crate::support::server::Server;
+use crate::support::upstream::Upstream;
+use crate::support::wire::Broken;
+
+/// No failure of one test is to end up in the next: an upstream stays in use whatever it does.
+const NO_EJECTION: (&str, &str) = ("NESSEN_UPSTREAM_EJECT_AFTER", "off");
+
+/// A proxy in front of `upstream`, with these settings.
+#[track_caller]
+fn proxy(upstream: &Upstream, env: &[(&str, &str)]) -> Server {
+    proxy_to(&upstream.url(), env)
+}
+
+/// The same, for a URL.
+#[track_caller]
+fn proxy_to(url: &str, env: &[(&str, &str)]) -> Server {
+    let ours = [("UPSTREAM", url), ("NESSEN_LIMITS_MAX_CONNECTIONS_PER_IP", "0"), ("DRAIN_DELAY", "0")];
+    Server::start(&[&ours, env].concat())
+}
+
+/// One request on a connection of its own.
+#[track_caller]
+fn ask(server: &Server, request: &Request) -> Answer {
+    Client::open(server.address).ask(request)
+}
+
+/// A runtime for clients and upstreams of HTTP/2.
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+}
+
+/// The same over HTTP/2.
+fn ask2(server: &Server, request: &Request) -> Result<Answer, Broken> {
+    runtime().block_on(async { Client2::open(server.address).await.ask(request).await })
+}
+
+/// The sum of all samples of a metric whose labels hold each of these words.
+fn sum(server: &Server, name: &str, labels: &[&str]) -> f64 {
+    let metrics = server.metrics();
+    let ours = metrics.iter().filter(|(sample, _)| {
+        let base = sample.split('{').next().unwrap_or_default();
+        base == name && labels.iter().all(|label| sample.contains(label))
+    });
+    ours.map(|(_, value)| value).sum()
+}
+
+/// Whether the long form of a test is wanted.
+fn long() -> bool {
+    ["NESSEN_LONG", "NESSEN_REQUIRE_ALL"].iter().any(|name| std::env::var_os(name).is_some())
+}
+
+/// A line that is seen whether the test passes or not.
+fn say(line: &str) {
+    // Standard error itself: what `eprintln` writes is kept from whoever passes.
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+/// A file that is gone with the test.
+struct TempFile(PathBuf);
+
+impl TempFile {
+    fn new(name: &str, text: &str) -> Self {
+        static NUMBER: AtomicUsize = AtomicUsize::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("{}-{number}-{name}", std::process::id());
+        let file = Self(PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name));
+        file.write(text);
+        file
+    }
+
+    fn write(&self, text: &str) {
+        std::fs::write(&self.0, text).unwrap();
+    }
+
+    fn path(&self) -> &str {
+        self.0.to_str().unwrap()
+    }
+}
+
+impl Drop for TempFile {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// A proxy with this route table.
+#[track_caller]
+fn proxy_with(table: &TempFile, env: &[(&str, &str)]) -> Server {
+    let ours = [("NESSEN_LIMITS_MAX_CONNECTIONS_PER_IP", "0"), ("DRAIN_DELAY", "0")];
+    Server::start_with(&[&ours, env].concat(), &["--config", table.path()])
+}
+
+/// A route to each of these URLs.
+fn route(path: &str, urls: &[String]) -> String {
+    format!("[[route]]\npath = \"{path}\"\nupstream = {urls:?}\n")
+}
