@@ -88,4 +88,41 @@ mod tests {
         assert!(port.contains("8081") && port.ends_with("environment PORT"), "{port}");
         assert!(report.contains("worst-case memory") && report.contains("connections x 80KiB"));
     }
+
+    #[test]
+    fn the_report_has_the_routes_as_they_are_matched_and_the_checks() {
+        let file = std::env::temp_dir().join(format!("nessen-report-{}.toml", std::process::id()));
+        let text = "
+[[route]]
+path = '/'
+respond = { body = 'hello' }
+[[route]]
+path = '/api'
+host = 'a.example'
+upstream = 'http://app:8080'
+connect_timeout = '1s'
+max_body_size = '1MiB'
+[[check]]
+name = 'db'
+postgres = 'db'
+";
+        std::fs::write(&file, text).unwrap();
+        let sources = Sources { file: Some(file.clone()), ..Sources::default() };
+        let loaded = load(&sources, &Machine::detect());
+        std::fs::remove_file(&file).unwrap();
+        let report = report(&loaded.unwrap()).replace(file.to_str().unwrap(), "n.toml");
+        for part in [
+            "
+routes
+  a.example  /api  upstream http://app:8080  connect_timeout = 1s  file n.toml:5
+  any host   /     respond 200 with 5 bytes                        file n.toml:2
+",
+            "
+checks
+  db  postgres db:5432  every 5s, within 2s  fall 3, rise 2  file n.toml:11
+",
+        ] {
+            assert!(report.contains(part), "{report}");
+        }
+    }
 }

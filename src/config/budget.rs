@@ -321,3 +321,7 @@ fn over_budget(
         notes.push(format!("the memory budget does not hold: {problem}"));
     }
 }
+
+#[cfg(test)]
+#[path = "budget_tests.rs"]
+mod tests;

@@ -232,6 +232,15 @@ mod tests {
     }
 
     #[test]
+    fn a_line_is_that_of_the_byte() {
+        let text = "a\n\nb\n";
+        let lines = Lines::of(text);
+        for (offset, _) in text.bytes().enumerate() {
+            assert_eq!(lines.line(offset), place(text, offset).0, "{offset}");
+        }
+    }
+
+    #[test]
     fn a_table_or_date_is_no_value() {
         let (_, errors) = read("[server]\nport = { a = 1 }\n[limits]\nmemory = 2026-01-01\n");
         assert_eq!(errors.len(), 2, "{errors:?}");

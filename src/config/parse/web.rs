@@ -145,3 +145,89 @@ pub(super) fn http_url(text: &str) -> Result<Value, String> {
     let path = if path.is_empty() { "/" } else { path };
     Ok(Value::Endpoint { host: url.host, port: url.port, path: url_path(path, true)? })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn upstreams_are_a_list_without_doubles_or_none() {
+        let read = |text: &str| {
+            let items: Vec<&str> = text.split(' ').filter(|item| !item.is_empty()).collect();
+            upstreams(&items).map(|value| value.to_string())
+        };
+        assert_eq!(read("http://a h2c://b:1 http://A:80").as_deref(), Ok("http://a:80, h2c://b:1"));
+        assert_eq!(read("none").as_deref(), Ok("none"));
+        assert_eq!(read("").as_deref(), Ok("none"));
+        assert_eq!(read("app:80"), Err("has no scheme; did you forget http://?".to_owned()));
+        assert_eq!(read("http://a none"), Err("\"none\": has no scheme; did you forget http://?".to_owned()));
+        // A password with a comma in it falls apart, and its parts stay out of the error.
+        let secret = read("http://me:hun ter2@app").unwrap_err();
+        assert!(!secret.contains("ter2"), "{secret}");
+    }
+
+    #[test]
+    fn paths_may_have_what_paths_have() {
+        for path in ["/", "/a/b", "/a.b/..c", "/a;b=c@d:e", "/%20"] {
+            assert_eq!(url_path(path, false).as_deref(), Ok(path));
+        }
+        assert_eq!(url_path("/healthz?a=b&c//..", true).as_deref(), Ok("/healthz?a=b&c//.."));
+        for path in ["", "a", "/a?b", "/./a", "/a/.", "/%2e./", "/a//b", "/a#", "/a\n", "/<a>", "/é"] {
+            assert!(url_path(path, false).is_err(), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_location_is_a_url_or_a_path_of_this_host() {
+        for to in ["/", "/a?b#c", "https://example.com", "HTTP://[::1]:8080/x%20y"] {
+            assert_eq!(location(to).as_deref(), Ok(to));
+        }
+        for to in [
+            "",
+            "a",
+            "//evil",
+            "/\\evil",
+            "ftp://a",
+            "https://",
+            "https:///a",
+            "/a b",
+            "/a\r\nX: 1",
+            "javascript:alert(1)",
+        ] {
+            assert!(location(to).is_err(), "{to}");
+        }
+    }
+
+    #[test]
+    fn methods_of_any_name_are_taken_once() {
+        let read = |items: &[&str]| any_methods(items).map(|value| value.to_string());
+        assert_eq!(read(&["get", "PROPFIND", "GET", "M-SEARCH"]).as_deref(), Ok("GET, PROPFIND, M-SEARCH"));
+        for items in [&["connect"][..], &["A B"], &["GET", "é"], &[]] {
+            assert!(read(items).is_err(), "{items:?}");
+        }
+    }
+
+    #[test]
+    fn a_place_to_ask_is_read_with_its_default_port() {
+        let endpoint = |value: Result<Value, String>| value.map(|value| value.to_string());
+        assert_eq!(endpoint(host_port("Db", Some(5_432))).as_deref(), Ok("db:5432"));
+        assert_eq!(endpoint(host_port("[::1]:1", None)).as_deref(), Ok("[::1]:1"));
+        assert_eq!(endpoint(http_url("http://app")).as_deref(), Ok("app:80/"));
+        assert_eq!(endpoint(http_url("http://[::1]:8080/a?b=c")).as_deref(), Ok("[::1]:8080/a?b=c"));
+        for text in ["db", "", ":1", "db:0", "db:x", "tcp://db:1", "::1:80"] {
+            assert!(host_port(text, None).is_err(), "{text}");
+        }
+        for text in [
+            "app",
+            "https://app",
+            "h2c://app",
+            "http://",
+            "http://app?a",
+            "http://app/#a",
+            "http://u@app/",
+            "http://app//a",
+        ] {
+            assert!(http_url(text).is_err(), "{text}");
+        }
+    }
+}

@@ -61,6 +61,10 @@ impl<'a> Report<'a> {
         known: impl Iterator<Item = &'k str>,
         otherwise: Option<String>,
     ) {
+        // To find what was meant costs the most of all, and would be thrown away.
+        if self.errors.len() >= MOST_ERRORS {
+            return;
+        }
         let near = suggest::nearest(&entry.name, known.map(str::to_owned));
         let more = match (near, otherwise) {
             (Some(near), _) => format!("; did you mean {}?", path(within, &near)),
