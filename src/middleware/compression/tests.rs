@@ -122,6 +122,12 @@ async fn what_is_not_compressed_goes_as_it_is() {
     );
 }
 
+#[test]
+fn it_can_be_awaited_on_any_worker() {
+    fn travels<T: Send>(_: T) {}
+    travels(compressor(1).compress(None, Response::new(Body::empty())));
+}
+
 /// A client that takes nothing of ours is answered, whatever it says of the plain answer.
 #[tokio::test]
 async fn nobody_is_refused_for_what_it_accepts() {
