@@ -318,10 +318,30 @@ mod tests {
 
     #[test]
     fn flags_become_settings_and_a_named_one_beats_set() {
-        let args = parse(&["--port", "4", "--set", "server.port=3", "--log-level=debug"]).unwrap();
+        let args = parse(&[
+            "--port",
+            "4",
+            "--set",
+            "server.port=3",
+            "--log-level=debug",
+            "--upstream",
+            "http://a",
+            "--root",
+            "b",
+        ])
+        .unwrap();
         let flags = args.settings.sources().flags;
         let shown: Vec<String> =
             flags.iter().map(|flag| format!("{} {}={}", flag.flag, flag.key, flag.value)).collect();
-        assert_eq!(shown, ["--set server.port=3", "--port server.port=4", "--log-level log.level=debug"]);
+        assert_eq!(
+            shown,
+            [
+                "--set server.port=3",
+                "--port server.port=4",
+                "--upstream upstream.url=http://a",
+                "--root files.root=b",
+                "--log-level log.level=debug",
+            ]
+        );
     }
 }

@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 
-use crate::config::Loaded;
+use crate::config::{Loaded, Origin};
+use crate::units::Time;
 
 /// The report, in plain text.
 pub(super) fn report(loaded: &Loaded) -> String {
@@ -16,6 +17,7 @@ pub(super) fn report(loaded: &Loaded) -> String {
         let auto = if value.auto { " (auto)" } else { "" };
         let _ = writeln!(text, "{:<keys$}  {:<values$}  {}{auto}", value.key, value.value, value.origin);
     }
+    tables(&mut text, loaded);
     if !loaded.notes.is_empty() {
         text.push_str("\nnotes\n");
         for note in &loaded.notes {
@@ -25,6 +27,48 @@ pub(super) fn report(loaded: &Loaded) -> String {
     let _ = write!(text, "\nworst-case memory\n{}", loaded.worst_case);
     text.push_str("\nthe configuration is valid\n");
     text
+}
+
+/// Routes as they are matched, the first first, and readiness checks.
+fn tables(text: &mut String, loaded: &Loaded) {
+    if !loaded.routes.is_empty() {
+        let rows = loaded.routes.iter().map(|route| {
+            let overrides: Vec<_> =
+                route.overrides.iter().map(|(name, value)| format!("{name} = {value}")).collect();
+            let host = route.host.as_deref().unwrap_or("any host");
+            let cells = [host, &route.path, &route.target, &overrides.join(", ")].map(str::to_owned);
+            (cells, &route.origin)
+        });
+        text.push_str("\nroutes\n");
+        aligned(text, rows.collect());
+    }
+    if !loaded.config.checks.is_empty() {
+        let rows = loaded.config.checks.iter().map(|check| {
+            let clocks = format!("every {}, within {}", Time(check.interval), Time(check.timeout));
+            let counts = format!("fall {}, rise {}", check.fall, check.rise);
+            ([check.name.clone(), check.probe.to_string(), clocks, counts], &check.origin)
+        });
+        text.push_str("\nchecks\n");
+        aligned(text, rows.collect());
+    }
+}
+
+/// Rows in columns, each as wide as its widest cell, and the origin behind them.
+fn aligned<const N: usize>(text: &mut String, rows: Vec<([String; N], &Origin)>) {
+    let mut widths = [0; N];
+    for (cells, _) in &rows {
+        for (width, cell) in widths.iter_mut().zip(cells) {
+            // One long list must not push all that follows off the screen.
+            *width = cell.chars().count().min(60).max(*width);
+        }
+    }
+    for (cells, origin) in rows {
+        text.push_str("  ");
+        for (cell, width) in cells.iter().zip(widths).filter(|(_, width)| *width > 0) {
+            let _ = write!(text, "{cell:<width$}  ");
+        }
+        let _ = writeln!(text, "{origin}");
+    }
 }
 
 #[cfg(test)]
@@ -43,5 +87,42 @@ mod tests {
         let port = report.lines().find(|line| line.starts_with("server.port")).unwrap();
         assert!(port.contains("8081") && port.ends_with("environment PORT"), "{port}");
         assert!(report.contains("worst-case memory") && report.contains("connections x 80KiB"));
+    }
+
+    #[test]
+    fn the_report_has_the_routes_as_they_are_matched_and_the_checks() {
+        let file = std::env::temp_dir().join(format!("nessen-report-{}.toml", std::process::id()));
+        let text = "
+[[route]]
+path = '/'
+respond = { body = 'hello' }
+[[route]]
+path = '/api'
+host = 'a.example'
+upstream = 'http://app:8080'
+connect_timeout = '1s'
+max_body_size = '1MiB'
+[[check]]
+name = 'db'
+postgres = 'db'
+";
+        std::fs::write(&file, text).unwrap();
+        let sources = Sources { file: Some(file.clone()), ..Sources::default() };
+        let loaded = load(&sources, &Machine::detect());
+        std::fs::remove_file(&file).unwrap();
+        let report = report(&loaded.unwrap()).replace(file.to_str().unwrap(), "n.toml");
+        for part in [
+            "
+routes
+  a.example  /api  upstream http://app:8080  connect_timeout = 1s  file n.toml:5
+  any host   /     respond 200 with 5 bytes                        file n.toml:2
+",
+            "
+checks
+  db  postgres db:5432  every 5s, within 2s  fall 3, rise 2  file n.toml:11
+",
+        ] {
+            assert!(report.contains(part), "{report}");
+        }
     }
 }

@@ -6,6 +6,7 @@ use super::error::ConfigError;
 use super::machine::Machine;
 use super::settings::Settings;
 use super::value::Value;
+use super::{Config, Target};
 use crate::units::Size;
 
 /// Bytes that one connection may hold: its read buffer at its largest (32 KiB), as much again for
@@ -13,6 +14,10 @@ use crate::units::Size;
 pub const CONNECTION_COST: u64 = 80 * 1024;
 /// Bytes of one tracked client of the rate limit: key, bucket, and its place in map and list.
 pub const TRACKED_CLIENT_COST: u64 = 128;
+/// Bytes that one request in flight to an upstream holds besides: a buffer to read, and one to write.
+pub const UPSTREAM_COST: u64 = 128 * 1024;
+/// Bytes of one answer that is being compressed: the window and tables of the costliest algorithm.
+pub const COMPRESSOR_COST: u64 = 4 << 20;
 /// Bytes of the process itself while it has nothing to do.
 pub const IDLE_PROCESS: u64 = 16 << 20;
 
@@ -28,6 +33,36 @@ const MOST_IN_FLIGHT: u64 = 1_024;
 /// checks, the reserve for probes, and refused connections that are being told why.
 const SPARE_FILES: u64 = 128;
 
+/// What routes and switches ask for besides what the limits say.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Demand {
+    /// Some route is proxied.
+    proxied: bool,
+    /// A request in flight may hold a descriptor of its own: a connection to an upstream, or a file.
+    descriptors: bool,
+    /// Answers are compressed somewhere.
+    compressed: bool,
+    /// Clients that routes with a rate limit of their own track.
+    tracked_clients: u64,
+}
+
+impl Demand {
+    pub(super) fn of(config: &Config) -> Self {
+        let leads = |wanted: fn(&Target) -> bool| config.routes.iter().any(|route| wanted(&route.target));
+        let own = config.routes.iter().filter_map(|route| route.rate_limit.as_ref());
+        Self {
+            proxied: leads(|target| matches!(target, Target::Upstream(_))),
+            descriptors: leads(|target| matches!(target, Target::Upstream(_) | Target::Files(_))),
+            compressed: config.compression.enabled
+                || config.routes.iter().any(|route| route.compression.enabled),
+            tracked_clients: own
+                .filter(|limit| limit.max_requests.is_some())
+                .filter_map(|limit| u64::try_from(limit.max_keys).ok())
+                .fold(0, u64::saturating_add),
+        }
+    }
+}
+
 /// The most memory that clients can make the server hold, part by part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WorstCase {
@@ -39,32 +74,38 @@ pub struct WorstCase {
     pub in_flight: u64,
     /// Bytes of one request in flight, without its body: windows, buffers and head.
     pub request_cost: u64,
-    /// `rate_limit.max_keys` where the rate limit is on, else 0.
+    /// `rate_limit.max_keys` where the rate limit is on, and those of routes with one of their own.
     pub tracked_clients: u64,
+    /// `compression.max_concurrent` where anything is compressed, else 0.
+    pub compressors: u64,
     /// `limits.max_body_size`, in bytes.
     pub max_body_size: u64,
 }
 
 impl WorstCase {
-    fn of(settings: &Settings) -> Self {
+    fn of(settings: &Settings, demand: &Demand) -> Self {
         let number = |path| settings.number(path).unwrap_or(0);
         let rate_limited = settings.number("rate_limit.max_requests").is_some();
         Self {
             memory: number("limits.memory"),
             connections: number("limits.max_connections"),
             in_flight: number("limits.max_in_flight"),
-            request_cost: request_cost(settings),
-            tracked_clients: if rate_limited { number("rate_limit.max_keys") } else { 0 },
+            request_cost: request_cost(settings, demand),
+            tracked_clients: if rate_limited { number("rate_limit.max_keys") } else { 0 }
+                .saturating_add(demand.tracked_clients),
+            compressors: if demand.compressed { number("compression.max_concurrent") } else { 0 },
             max_body_size: number("limits.max_body_size"),
         }
     }
 
-    /// Bytes held before any body is: connections, requests in flight and tracked clients.
+    /// Bytes held before any body is: connections, requests in flight, tracked clients, and answers
+    /// that are being compressed.
     pub fn fixed(&self) -> u64 {
         let connections = self.connections.saturating_mul(CONNECTION_COST);
         let requests = self.in_flight.saturating_mul(self.request_cost);
         let clients = self.tracked_clients.saturating_mul(TRACKED_CLIENT_COST);
-        connections.saturating_add(requests).saturating_add(clients)
+        let compressors = self.compressors.saturating_mul(COMPRESSOR_COST);
+        connections.saturating_add(requests).saturating_add(clients).saturating_add(compressors)
     }
 
     /// Bytes left for bodies: at least one of the largest size, or the budget does not hold.
@@ -106,6 +147,13 @@ impl fmt::Display for WorstCase {
                 self.tracked_clients.saturating_mul(TRACKED_CLIENT_COST),
             )?;
         }
+        if self.compressors > 0 {
+            row(
+                f,
+                each(self.compressors, "answers compressed", COMPRESSOR_COST),
+                self.compressors.saturating_mul(COMPRESSOR_COST),
+            )?;
+        }
         row(f, "bodies held".to_owned(), self.bodies())?;
         let verdict = if self.fits() { "within" } else { "OVER" };
         row(f, format!("together, {verdict} limits.memory = {}", Size(self.memory)), self.total())?;
@@ -120,18 +168,21 @@ fn approximate(bytes: u64) -> String {
 }
 
 /// Bytes of one request in flight, without its body.
-fn request_cost(settings: &Settings) -> u64 {
+fn request_cost(settings: &Settings, demand: &Demand) -> u64 {
+    let upstream = if demand.proxied { UPSTREAM_COST } else { 0 };
     ["http2.stream_window", "http2.send_buffer", "limits.max_header_size", "limits.max_url_length"]
         .iter()
         .filter_map(|path| settings.number(path))
-        .fold(0, u64::saturating_add)
+        .fold(upstream, u64::saturating_add)
 }
 
 /// Decides `limits.memory`, `limits.max_connections` and `limits.max_in_flight` where they are
-/// `auto`, and checks that what was set holds together.
+/// `auto`, lowers `compression.max_concurrent` to what the memory holds, and checks that what was set
+/// holds together.
 pub(super) fn decide(
     settings: &mut Settings,
     machine: &Machine,
+    demand: &Demand,
     notes: &mut Vec<String>,
     errors: &mut Vec<ConfigError>,
 ) -> WorstCase {
@@ -141,15 +192,20 @@ pub(super) fn decide(
         notes.push(note);
     }
     let memory = settings.number("limits.memory").unwrap_or(LEAST_MEMORY);
+    fewer_compressors(settings, demand, memory, notes);
+    // Where requests hold descriptors as well, half of them are for those.
+    let share = if demand.descriptors { 2 } else { 1 };
+    let free_files = machine.open_files.map_or(u64::MAX, |files| files.saturating_sub(SPARE_FILES) / share);
     if settings.is_auto("limits.max_connections") {
-        let files = machine.open_files.map_or(u64::MAX, |files| files.saturating_sub(SPARE_FILES));
+        let files = free_files;
         let by_memory = memory / 2 / CONNECTION_COST;
         let count = MOST_CONNECTIONS.min(files).min(by_memory).max(LEAST_COUNT);
         settings.resolve("limits.max_connections", Value::Count(count));
         let files = machine.open_files.map_or("unlimited".to_owned(), |files| files.to_string());
         notes.push(format!(
             "limits.max_connections = {count}: the least of {MOST_CONNECTIONS}, {by_memory} in half of \
-             limits.memory, and RLIMIT_NOFILE {files} less {SPARE_FILES}"
+             limits.memory, and RLIMIT_NOFILE {files} less {SPARE_FILES}{}",
+            if demand.descriptors { ", by 2 since requests hold descriptors too" } else { "" }
         ));
     } else if let (Some(files), Some(count)) = (machine.open_files, settings.number("limits.max_connections"))
         && count.saturating_add(SPARE_FILES) > files
@@ -160,23 +216,47 @@ pub(super) fn decide(
         ));
     }
     if settings.is_auto("limits.max_in_flight") {
-        let so_far = WorstCase { in_flight: 0, ..WorstCase::of(settings) };
+        let so_far = WorstCase { in_flight: 0, ..WorstCase::of(settings, demand) };
         // Bodies keep an eighth of the budget, or one of the largest size.
         let bodies = so_far.max_body_size.max(memory / 8);
         let room = memory.saturating_sub(so_far.fixed()).saturating_sub(bodies);
         let by_memory = room / so_far.request_cost.max(1);
-        let count = MOST_IN_FLIGHT.min(by_memory).max(LEAST_COUNT);
+        let by_files = if demand.descriptors { free_files } else { u64::MAX };
+        let count = MOST_IN_FLIGHT.min(by_memory).min(by_files).max(LEAST_COUNT);
         settings.resolve("limits.max_in_flight", Value::Count(count));
         notes.push(format!(
             "limits.max_in_flight = {count}: the less of {MOST_IN_FLIGHT}, and {by_memory} in what connections \
-             and bodies leave of limits.memory"
+             and bodies leave of limits.memory{}",
+            if by_files < by_memory.min(MOST_IN_FLIGHT) {
+                format!("; or {by_files}, half of the descriptors")
+            } else {
+                String::new()
+            }
         ));
     }
-    let worst = WorstCase::of(settings);
+    let worst = WorstCase::of(settings, demand);
     if !worst.fits() {
         over_budget(settings, &worst, notes, errors);
     }
     worst
+}
+
+/// Compression is worth a quarter of the memory. What it does not get there goes out as it is, so that
+/// fewer compressors cost bandwidth and no request.
+fn fewer_compressors(settings: &mut Settings, demand: &Demand, memory: u64, notes: &mut Vec<String>) {
+    let Some(wanted) = settings.number("compression.max_concurrent").filter(|_| demand.compressed) else {
+        return;
+    };
+    let most = memory / 4 / COMPRESSOR_COST;
+    if wanted > most {
+        settings.resolve("compression.max_concurrent", Value::Count(most));
+        notes.push(format!(
+            "compression.max_concurrent = {most}, not {wanted}: a quarter of limits.memory = {} holds no more \
+             of {} each",
+            Size(memory),
+            Size(COMPRESSOR_COST)
+        ));
+    }
 }
 
 fn auto_memory(machine: &Machine) -> (u64, String) {
@@ -212,7 +292,7 @@ fn over_budget(
         "http2.send_buffer",
     ];
     let problem = format!(
-        "{} connections x {} + {} requests in flight x {} + {} tracked clients x {} + one body of {} = {} \
+        "{} connections x {} + {} requests in flight x {} + {} tracked clients x {}{} + one body of {} = {} \
          is over limits.memory = {}",
         worst.connections,
         Size(CONNECTION_COST),
@@ -220,6 +300,10 @@ fn over_budget(
         Size(worst.request_cost),
         worst.tracked_clients,
         Size(TRACKED_CLIENT_COST),
+        match worst.compressors {
+            0 => String::new(),
+            count => format!(" + {count} answers compressed x {}", Size(COMPRESSOR_COST)),
+        },
         Size(worst.max_body_size),
         approximate(worst.fixed().saturating_add(worst.max_body_size)),
         Size(worst.memory),
@@ -237,3 +321,7 @@ fn over_budget(
         notes.push(format!("the memory budget does not hold: {problem}"));
     }
 }
+
+#[cfg(test)]
+#[path = "budget_tests.rs"]
+mod tests;

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use super::keys::Key;
+use super::keys::{Key, Kind};
 use super::source::{Origin, Raw};
 
 /// One setting, as an error shows it.
@@ -20,7 +20,11 @@ pub struct Setting {
 
 impl Setting {
     pub(super) fn new(key: &Key, value: &Raw, origin: &Origin) -> Self {
-        let value = if key.secret { "(redacted)".to_owned() } else { value.to_string() };
+        let value = match key.kind {
+            _ if key.secret => "(redacted)".to_owned(),
+            Kind::Upstreams => value.without_user_info().to_string(),
+            _ => value.to_string(),
+        };
         Self { key: key.path, value, origin: origin.clone() }
     }
 }
@@ -83,6 +87,15 @@ pub enum ConfigError {
         /// The other.
         second: Setting,
     },
+    /// A `[[route]]` or `[[check]]` is wrong.
+    Table {
+        /// Which: `route 2 "/api"`.
+        table: String,
+        /// The line that is wrong.
+        origin: Origin,
+        /// The key, its value, and what is wrong with it.
+        problem: String,
+    },
     /// Settings that are each fine cannot hold together.
     Contradiction {
         /// All that take part.
@@ -92,7 +105,7 @@ pub enum ConfigError {
     },
 }
 
-fn did_you_mean(f: &mut fmt::Formatter<'_>, suggestion: Option<&String>) -> fmt::Result {
+pub(super) fn did_you_mean(f: &mut fmt::Formatter<'_>, suggestion: Option<&String>) -> fmt::Result {
     suggestion.map_or(Ok(()), |name| write!(f, "; did you mean {name}?"))
 }
 
@@ -115,6 +128,7 @@ impl fmt::Display for ConfigError {
             Self::Invalid { setting, problem, allowed } => {
                 write!(f, "{setting}: {problem}; allowed: {allowed}")
             }
+            Self::Table { table, origin, problem } => write!(f, "{table} ({origin}): {problem}"),
             Self::Twice { first, second } => {
                 write!(f, "{first} and {second}: set twice in the environment; keep one")
             }

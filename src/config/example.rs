@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::keys::{Key, Kind, SECTIONS};
+use super::routes::document;
 
 /// The example file.
 pub fn example() -> String {
@@ -21,6 +22,7 @@ pub fn example() -> String {
             let _ = writeln!(text, "#{} = {}", key.name(), default_value(key));
         }
     }
+    text.push_str(document::EXAMPLE);
     text
 }
 

@@ -8,6 +8,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::error::{ConfigError, Setting};
 use super::keys::{self, SECTIONS};
+use super::routes::RawTable;
 use super::source::{Collected, Found, Origin, Raw, similar_key};
 use super::suggest;
 
@@ -25,7 +26,9 @@ pub(super) fn read(path: &Path, collected: &mut Collected) {
 
 /// Errors of one file that are gathered: each costs a search for what was meant, and a file with
 /// more is none that a person wrote for us.
-const MOST_ERRORS: usize = 200;
+pub(super) const MOST_ERRORS: usize = 200;
+/// Tables of which there can be many.
+const TABLES: [&str; 2] = ["route", "check"];
 /// A device or a pipe may never end, and no configuration is longer than this.
 const LONGEST: u64 = 1 << 20;
 
@@ -53,12 +56,25 @@ fn parse(path: &Path, text: &str, collected: &mut Collected) {
         }));
         return;
     }
+    let lines = Lines::of(text);
+    let origin = |offset| Origin::File { path: path.to_owned(), line: lines.line(offset) };
     for (section, content) in root.get_ref() {
         if collected.errors.len() >= MOST_ERRORS {
             break;
         }
         let name = section.get_ref().as_ref();
-        let origin = |offset| Origin::File { path: path.to_owned(), line: place(text, offset).0 };
+        if TABLES.contains(&name) {
+            match RawTable::read_all(content.get_ref(), &origin, &raw) {
+                Ok(tables) if name == "route" => collected.routes = tables,
+                Ok(tables) => collected.checks = tables,
+                Err(problem) => collected.errors.push(ConfigError::Table {
+                    table: format!("[[{name}]]"),
+                    origin: origin(section.span().start),
+                    problem,
+                }),
+            }
+            continue;
+        }
         let known = SECTIONS.iter().any(|(known, _, _)| *known == name);
         match content.get_ref().as_table() {
             Some(table) if known => {
@@ -122,8 +138,24 @@ fn similar_section(name: &str, known: bool) -> Option<String> {
     if known {
         return Some(format!("[{name}]"));
     }
-    let sections = SECTIONS.iter().map(|(section, _, _)| (*section).to_owned());
-    suggest::nearest(name, sections).map(|section| format!("[{section}]")).or_else(|| similar_key(name))
+    let sections = SECTIONS.iter().map(|(section, _, _)| *section);
+    let near = suggest::nearest(name, sections.chain(TABLES).map(str::to_owned));
+    near.map(|near| if TABLES.contains(&near.as_str()) { format!("[[{near}]]") } else { format!("[{near}]") })
+        .or_else(|| similar_key(name))
+}
+
+/// Where the lines of a text begin. To count them anew for every value of a long file takes minutes.
+struct Lines(Vec<usize>);
+
+impl Lines {
+    fn of(text: &str) -> Self {
+        Self(text.match_indices('\n').map(|(at, _)| at).collect())
+    }
+
+    /// The line, from 1, of a byte.
+    fn line(&self, offset: usize) -> usize {
+        self.0.partition_point(|end| *end < offset) + 1
+    }
 }
 
 /// Line and column, from 1, of a byte of `text`.
@@ -197,6 +229,15 @@ mod tests {
         assert!(errors[0].starts_with("n.toml:2:"), "{errors:?}");
         let (_, errors) = read("[server]\nport = 1\nport = 2\n");
         assert!(errors[0].starts_with("n.toml:3:"), "{errors:?}");
+    }
+
+    #[test]
+    fn a_line_is_that_of_the_byte() {
+        let text = "a\n\nb\n";
+        let lines = Lines::of(text);
+        for (offset, _) in text.bytes().enumerate() {
+            assert_eq!(lines.line(offset), place(text, offset).0, "{offset}");
+        }
     }
 
     #[test]

@@ -3,13 +3,14 @@
 use std::net::IpAddr;
 
 use super::blank::blank;
-use super::budget::{self, WorstCase};
+use super::budget::{self, Demand, WorstCase};
 use super::error::{ConfigError, ConfigErrors};
 use super::machine::Machine;
-use super::settings::Settings;
+use super::routes::{RouteRow, Routes, checks, routes};
+use super::settings::{Chosen, Settings};
 use super::source::{Collected, Origin, Sources, collect};
 use super::value::Value;
-use super::{Config, LogFormat, keys};
+use super::{Config, LogFormat, RouteConfig, Target, keys};
 
 /// A key, its value, and where it comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +34,8 @@ pub struct Loaded {
     pub config: Config,
     /// Every key, in the order of the table.
     pub values: Vec<EffectiveValue>,
+    /// The routes of the configuration, in the same order.
+    pub routes: Vec<RouteRow>,
     /// How `auto` was decided, and settings that have no effect or do not hold.
     pub notes: Vec<String>,
     /// The most memory that clients can make the server hold.
@@ -58,24 +61,33 @@ impl Loaded {
 pub fn load(sources: &Sources, machine: &Machine) -> Result<Loaded, ConfigErrors> {
     let mut collected = collect(sources);
     let mut settings = Settings::choose(&mut collected);
-    let Collected { mut errors, mut notes, .. } = collected;
+    let Collected { mut errors, mut notes, routes: route_tables, checks: check_tables, .. } = collected;
     resolve(&mut settings, machine, &mut notes);
-    let worst_case = budget::decide(&mut settings, machine, &mut notes, &mut errors);
+    let with_routes = |settings: &Settings, errors: &mut Vec<ConfigError>| {
+        let mut config = blank();
+        settings.apply(&mut config);
+        let Routes { routes, rows } = routes(&route_tables, settings, &config, errors);
+        (Config { routes, ..config }, rows)
+    };
+    // What the budget comes to depends on the routes, and their values on what the budget decides: a
+    // first look at them is for the budget alone.
+    let demand = Demand::of(&with_routes(&settings, &mut Vec::new()).0);
+    let worst_case = budget::decide(&mut settings, machine, &demand, &mut notes, &mut errors);
     contradictions(&settings, &mut errors);
-    without_effect(&settings, &mut notes);
+    let (mut config, rows) = with_routes(&settings, &mut errors);
+    without_effect(&settings, &config, &mut notes);
+    config.checks = checks(&check_tables, &mut errors);
     if !errors.is_empty() {
         return Err(ConfigErrors(errors));
     }
-    let mut config = blank();
-    settings.apply(&mut config);
     let values = settings.iter().map(|chosen| EffectiveValue {
         key: chosen.key.path,
         value: chosen.shown(),
         origin: chosen.origin.clone(),
         explicit: chosen.explicit(),
-        auto: chosen.resolved.is_some(),
+        auto: chosen.value == Value::Auto && chosen.resolved.is_some(),
     });
-    Ok(Loaded { values: values.collect(), config, notes, worst_case })
+    Ok(Loaded { values: values.collect(), routes: rows, config, notes, worst_case })
 }
 
 /// The keys whose value changed from `old` to `new` and that only a restart can apply.
@@ -85,7 +97,8 @@ pub fn reloadable_diff(old: &Loaded, new: &Loaded) -> Vec<&'static str> {
         new.value != old.value && !(new.auto && old.auto)
     });
     let needs_restart = |key: &str| keys::find(key).is_some_and(|key| !key.reloadable);
-    changed.map(|(new, _)| new.key).filter(|key| needs_restart(key)).collect()
+    let checks = (old.config.checks != new.config.checks).then_some("[[check]]");
+    changed.map(|(new, _)| new.key).filter(|key| needs_restart(key)).chain(checks).collect()
 }
 
 /// Decides what `auto` comes to where it does not touch the memory budget.
@@ -117,6 +130,28 @@ fn contradictions(settings: &Settings, errors: &mut Vec<ConfigError>) {
         Value::Address(address) => Some(address),
         _ => None,
     };
+    let set =
+        |paths: &[&str]| paths.iter().filter_map(|path| Some(settings.sound(path)?.setting())).collect();
+    let choice = |path| settings.sound(path).map(Chosen::effective);
+    let believes_nobody = matches!(choice("server.trusted_proxies"), Some(Value::Networks(trusted)) if trusted.networks().is_empty());
+    if believes_nobody && choice("server.proxy_protocol").is_some_and(|mode| *mode != Value::Choice("off")) {
+        errors.push(ConfigError::Contradiction {
+            settings: set(&["server.proxy_protocol", "server.trusted_proxies"]),
+            problem: "nobody is believed who could send a PROXY header".to_owned(),
+        });
+    }
+    let time = |path| match choice(path) {
+        Some(Value::Time(time)) => Some(*time),
+        _ => None,
+    };
+    if let (Some(first), Some(most)) = (time("upstream.eject_time"), time("upstream.max_eject_time"))
+        && first > most
+    {
+        errors.push(ConfigError::Contradiction {
+            settings: set(&["upstream.eject_time", "upstream.max_eject_time"]),
+            problem: "the first time is longer than the longest".to_owned(),
+        });
+    }
     let same_port = match (settings.sound("server.port"), settings.sound("admin.port")) {
         (Some(server), Some(admin)) => {
             server.value == admin.value && !matches!(admin.value, Value::Off | Value::Count(0))
@@ -128,9 +163,8 @@ fn contradictions(settings: &Settings, errors: &mut Vec<ConfigError>) {
         _ => false,
     };
     if same_port && same_host {
-        let paths = ["server.host", "server.port", "admin.host", "admin.port"];
         errors.push(ConfigError::Contradiction {
-            settings: paths.iter().filter_map(|path| Some(settings.sound(path)?.setting())).collect(),
+            settings: set(&["server.host", "server.port", "admin.host", "admin.port"]),
             problem: "both listeners would bind the same port of the same address".to_owned(),
         });
     }
@@ -145,16 +179,29 @@ fn overlap(a: IpAddr, b: IpAddr) -> bool {
 
 /// Settings that a switch elsewhere leaves without effect. Deployments set some of them always, so
 /// that this is worth a word and no error.
-fn without_effect(settings: &Settings, notes: &mut Vec<String>) {
-    for (section, switch) in [
-        ("rate_limit", "rate_limit.max_requests"),
-        ("http2", "http2.enabled"),
-        ("security_headers", "security_headers.enabled"),
-        ("admin", "admin.port"),
+fn without_effect(settings: &Settings, config: &Config, notes: &mut Vec<String>) {
+    // A route may have switched on for itself what is off for all.
+    let any = |wanted: fn(&RouteConfig) -> bool| config.routes.iter().any(wanted);
+    let limited = any(|route| route.rate_limit.as_ref().is_some_and(|limit| limit.max_requests.is_some()));
+    let with_headers = any(|route| route.security_headers.enabled);
+    let compressed = any(|route| route.compression.enabled);
+    let proxied = any(|route| matches!(route.target, Target::Upstream(_)));
+    let files = any(|route| matches!(route.target, Target::Files(_)));
+    for (section, switch, otherwise) in [
+        ("rate_limit", "rate_limit.max_requests", limited),
+        ("http2", "http2.enabled", false),
+        ("security_headers", "security_headers.enabled", with_headers),
+        ("admin", "admin.port", false),
+        ("compression", "compression.enabled", compressed),
+        ("upstream", "upstream.url", proxied),
+        ("files", "files.root", files),
     ] {
-        let off = settings
-            .sound(switch)
-            .is_some_and(|chosen| matches!(chosen.value, Value::Off | Value::Bool(false)));
+        let is_off = |value: &Value| match value {
+            Value::Off | Value::Bool(false) => true,
+            Value::Upstreams(urls) => urls.is_empty(),
+            _ => false,
+        };
+        let off = !otherwise && settings.sound(switch).is_some_and(|chosen| is_off(&chosen.value));
         let idle = settings.iter().filter(|chosen| {
             off && chosen.explicit() && chosen.key.section() == section && chosen.key.path != switch
         });
@@ -169,7 +216,8 @@ impl Default for Config {
         let mut settings = Settings::choose(&mut collected);
         let machine = Machine::detect();
         resolve(&mut settings, &machine, &mut collected.notes);
-        budget::decide(&mut settings, &machine, &mut collected.notes, &mut collected.errors);
+        let demand = Demand::default();
+        budget::decide(&mut settings, &machine, &demand, &mut collected.notes, &mut collected.errors);
         let mut config = blank();
         settings.apply(&mut config);
         config

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::*;
-use crate::config::LogLevel;
 use crate::config::source::Flag;
+use crate::config::{LogLevel, ProxyProtocol};
 
 /// A machine with 8 CPUs, 16 GiB and many files.
 fn machine() -> Machine {
@@ -165,11 +165,51 @@ fn the_two_listeners_cannot_share_a_port() {
 }
 
 #[test]
+fn a_proxy_header_needs_somebody_who_is_believed() {
+    for mode in ["required", "optional"] {
+        assert_eq!(
+            env(&[("NESSEN_SERVER_PROXY_PROTOCOL", mode)]).unwrap_err(),
+            [format!(
+                "server.proxy_protocol = {mode} (environment NESSEN_SERVER_PROXY_PROTOCOL), \
+                 server.trusted_proxies = none (default): nobody is believed who could send a PROXY header"
+            )]
+        );
+        let believed = env(&[("NESSEN_SERVER_PROXY_PROTOCOL", mode), ("TRUSTED_PROXIES", "10.0.0.0/8")]);
+        assert_ne!(believed.unwrap().config.server.proxy_protocol, ProxyProtocol::Off);
+    }
+    assert!(env(&[("NESSEN_SERVER_PROXY_PROTOCOL", "off")]).is_ok());
+}
+
+#[test]
+fn an_upstream_cannot_be_put_aside_for_longer_than_the_longest() {
+    assert_eq!(
+        env(&[("NESSEN_UPSTREAM_EJECT_TIME", "2m")]).unwrap_err(),
+        ["upstream.eject_time = 2m (environment NESSEN_UPSTREAM_EJECT_TIME), \
+          upstream.max_eject_time = 1m (default): the first time is longer than the longest"]
+    );
+}
+
+#[test]
 fn a_setting_without_effect_is_a_note() {
     let loaded = env(&[("RATE_LIMIT_WINDOW_MS", "1000")]).unwrap();
     assert!(loaded.notes.iter().any(|note| note.contains("rate_limit.window = 1s (environment")));
     let loaded = env(&[("RATE_LIMIT_WINDOW_MS", "1000"), ("RATE_LIMIT_MAX_REQUESTS", "5")]).unwrap();
     assert!(!loaded.notes.iter().any(|note| note.contains("no effect")));
+    let of_routes = [("NESSEN_UPSTREAM_RETRIES", "1"), ("NESSEN_FILES_PRECOMPRESSED", "false")];
+    let loaded = env(&of_routes).unwrap();
+    for note in [
+        "upstream.retries = 1 (environment NESSEN_UPSTREAM_RETRIES) has no effect while upstream.url is off",
+        "files.precompressed = false (environment NESSEN_FILES_PRECOMPRESSED) has no effect while files.root is off",
+    ] {
+        assert!(loaded.notes.iter().any(|found| found == note), "{:?}", loaded.notes);
+    }
+    // A route may need what is off for all.
+    let text = "[upstream]\nretries = 1\n[rate_limit]\nwindow = '1s'\n[compression]\nmin_size = 5\n[[route]]\n\
+                path = '/'\nupstream = 'http://a'\ncompression = true\nrate_limit = { max_requests = 1 }\n";
+    let sources = sources(Some(("effect", text)), &[], &[]);
+    let loaded = load(&sources, &machine()).unwrap();
+    std::fs::remove_file(sources.file.unwrap()).unwrap();
+    assert!(!loaded.notes.iter().any(|note| note.contains("no effect")), "{:?}", loaded.notes);
 }
 
 #[test]
@@ -235,6 +275,23 @@ fn a_reload_names_what_waits_for_a_restart() {
     // What auto comes to may move with the machine.
     let smaller = load(&sources(None, &[("PORT", "1")], &[]), &Machine { affinity: 1, ..machine() }).unwrap();
     assert!(reloadable_diff(&old, &smaller).is_empty());
+}
+
+#[test]
+fn routes_change_while_running_and_checks_do_not() {
+    let loaded = |name: &str, text: &str| {
+        let sources = sources(Some((name, text)), &[], &[]);
+        let loaded = load(&sources, &machine()).unwrap();
+        std::fs::remove_file(sources.file.unwrap()).unwrap();
+        loaded
+    };
+    let route = "[[route]]\npath = '/'\nrespond = {}\n";
+    let check = "[[check]]\nname = 'db'\ntcp = 'db:1'\n";
+    let old = loaded("diff-1", check);
+    // Another line of the file is no change.
+    assert!(reloadable_diff(&old, &loaded("diff-2", &format!("{route}{check}"))).is_empty());
+    assert_eq!(reloadable_diff(&old, &loaded("diff-3", &format!("{check}fall = 9\n"))), ["[[check]]"]);
+    assert_eq!(reloadable_diff(&old, &loaded("diff-4", route)), ["[[check]]"]);
 }
 
 #[test]

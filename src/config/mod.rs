@@ -28,14 +28,16 @@ mod source;
 mod suggest;
 mod value;
 
-pub use budget::{CONNECTION_COST, IDLE_PROCESS, TRACKED_CLIENT_COST, WorstCase};
+pub use budget::{
+    COMPRESSOR_COST, CONNECTION_COST, IDLE_PROCESS, TRACKED_CLIENT_COST, UPSTREAM_COST, WorstCase,
+};
 pub use error::{ConfigError, ConfigErrors, Setting};
 pub use example::example;
 pub use load::{EffectiveValue, Loaded, load, reloadable_diff};
 pub use machine::{Machine, raise_open_files};
 pub use model::*;
 pub use reference::reference;
-pub use routes::{CheckConfig, Probe, RouteConfig, Target};
+pub use routes::{CheckConfig, Probe, RouteConfig, RouteRow, Target};
 pub use schema::schema;
 pub use source::{Flag, Origin, Sources};
 pub use value::Value;

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::keys::{Key, SECTIONS};
+use super::routes::document;
 
 const PROSE: &str = "\
 # Configuration
@@ -11,13 +12,14 @@ const PROSE: &str = "\
 
 Nothing has to be set. What is set is taken from four places, the first that has it:
 
-1. a flag: `--host`, `--port`, `--log-level`, `--log-format`, or `--set section.key=value` for any key
+1. a flag: `--host`, `--port`, `--upstream`, `--root`, `--log-level`, `--log-format`, or
+   `--set section.key=value` for any key
 2. the environment: `NESSEN_SECTION_KEY`, or one of the short names below
 3. the file: TOML, named by `--config FILE` or `NESSEN_CONFIG`; none is looked for elsewhere
 4. the default
 
-`nessen check` prints every value that holds, where it was set, how `auto` was decided, and the most
-memory that clients can make the server hold, without binding a port.
+`nessen check` prints every value that holds, where it was set, how `auto` was decided, the routes as
+they are matched, and the most memory that clients can make the server hold, without binding a port.
 `nessen config example` prints a file with every key, `nessen config schema` a JSON schema for editors.
 
 **Environment.** `NAME_FILE` reads the value of `NAME` from a file, without the white space around it;
@@ -43,9 +45,11 @@ and what was probably meant.
 is wrong with the new configuration, the old one stays.
 
 **Memory.** Clients can make the server hold at most: `max_connections` x 80KiB, and `max_in_flight` x
-(`http2.stream_window` + `http2.send_buffer` + `max_header_size` + `max_url_length`), and 128B for each
-tracked client where the rate limit is on. What is left of `limits.memory` is for bodies, and at least
-one of `max_body_size` must fit. A `limits.memory` that does not hold what else was set is an error.
+(`http2.stream_window` + `http2.send_buffer` + `max_header_size` + `max_url_length`, and 128KiB where a
+route is proxied), and 128B for each tracked client where a rate limit is on, and 4MiB for each answer
+that is compressed (`compression.max_concurrent`, lowered to what a quarter of `limits.memory` holds).
+What is left of `limits.memory` is for bodies, and at least one of `max_body_size` must fit. A
+`limits.memory` that does not hold what else was set is an error.
 ";
 
 /// The reference, in Markdown.
@@ -62,6 +66,7 @@ pub fn reference() -> String {
             row(&mut text, key);
         }
     }
+    text.push_str(&document::reference());
     text
 }
 

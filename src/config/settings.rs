@@ -65,9 +65,14 @@ impl Settings {
         self.0.iter().find(|chosen| chosen.key.path == path && !chosen.faulty)
     }
 
+    /// The value that holds at `path`.
+    pub(super) fn effective(&self, path: &str) -> Option<&Value> {
+        self.0.iter().find(|chosen| chosen.key.path == path).map(Chosen::effective)
+    }
+
     /// The number, of any kind, at `path`; `None` for `auto` and `off`.
     pub(super) fn number(&self, path: &str) -> Option<u64> {
-        match self.0.iter().find(|chosen| chosen.key.path == path)?.effective() {
+        match self.effective(path)? {
             Value::Count(number) | Value::Size(number) => Some(*number),
             _ => None,
         }

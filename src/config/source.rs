@@ -6,7 +6,9 @@ use std::path::PathBuf;
 
 use super::error::ConfigError;
 use super::keys::{self, Key};
+use super::routes::RawTable;
 use super::{environment, file, suggest};
+use crate::redact::REDACTED;
 
 /// Where a value comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,6 +55,27 @@ impl fmt::Display for Raw {
             Self::Text(text) => write!(f, "{text:?}"),
             Self::List(list) => write!(f, "{list:?}"),
         }
+    }
+}
+
+impl Raw {
+    /// For an error: what stands for user and password in a URL is left out.
+    pub(super) fn without_user_info(&self) -> Self {
+        match self {
+            Self::Text(text) => Self::Text(without_user_info(text)),
+            Self::List(list) => Self::List(list.iter().map(|text| without_user_info(text)).collect()),
+        }
+    }
+}
+
+/// `http://[redacted]@host` for `http://user:password@host`, and rather too much of a list.
+pub(super) fn without_user_info(text: &str) -> String {
+    match text.split_once("://") {
+        Some((scheme, rest)) => match rest.rsplit_once('@') {
+            Some((_, rest)) => format!("{scheme}://{REDACTED}@{rest}"),
+            None => text.to_owned(),
+        },
+        None => text.to_owned(),
     }
 }
 
@@ -123,6 +146,8 @@ pub(super) struct Collected {
     pub(super) flags: Vec<Found>,
     pub(super) env: Vec<Found>,
     pub(super) file: Vec<Found>,
+    pub(super) routes: Vec<RawTable>,
+    pub(super) checks: Vec<RawTable>,
     pub(super) errors: Vec<ConfigError>,
     pub(super) notes: Vec<String>,
 }

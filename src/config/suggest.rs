@@ -1,7 +1,14 @@
 //! "Did you mean": the known name that a near miss most likely stands for.
 
+/// Bytes of the longest name that is compared.
+const LONGEST: usize = 128;
+
 /// The candidate nearest to `name`, if it is near enough to be meant.
 pub(super) fn nearest(name: &str, candidates: impl IntoIterator<Item = String>) -> Option<String> {
+    // Nothing known is near to what is so long, and to find that out takes long too.
+    if name.len() > LONGEST {
+        return None;
+    }
     let allowance = (name.chars().count() / 4).clamp(1, 4);
     candidates
         .into_iter()

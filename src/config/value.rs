@@ -54,6 +54,17 @@ pub enum Value {
     UrlPath(String),
     /// Content codings.
     Algorithms(Vec<Algorithm>),
+    /// A text.
+    Text(String),
+    /// Where to ask: a host in lower case (IPv6 without brackets), a port, and for HTTP a path.
+    Endpoint {
+        /// The host.
+        host: String,
+        /// The port.
+        port: u16,
+        /// The path with its query, or nothing.
+        path: String,
+    },
 }
 
 impl Value {
@@ -102,6 +113,9 @@ impl fmt::Display for Value {
             Self::Folder(value) => value.display().fmt(f),
             Self::UrlPath(value) => f.write_str(value),
             Self::Algorithms(value) => list(f, value, "none"),
+            Self::Text(value) => f.write_str(value),
+            Self::Endpoint { host, port, path } if host.contains(':') => write!(f, "[{host}]:{port}{path}"),
+            Self::Endpoint { host, port, path } => write!(f, "{host}:{port}{path}"),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What every request goes through that is no limit.
 
 pub mod answer;
+pub mod compression;
 pub mod gate;
 pub mod observe;
 pub mod request_id;

@@ -59,13 +59,14 @@ pin_project! {
         rest: Bytes,
         size: u64,
         ended: bool,
+        broken: Option<BoxError>,
         running: Running,
     }
 }
 
 impl<B> ConnBody<B> {
     pub(super) fn new(body: B, running: Running) -> Self {
-        Self { body, rest: Bytes::new(), size: 0, ended: false, running }
+        Self { body, rest: Bytes::new(), size: 0, ended: false, broken: None, running }
     }
 }
 
@@ -81,11 +82,21 @@ where
         cx: &mut TaskContext<'_>,
     ) -> Poll<Option<Result<Frame<OutBuf>, BoxError>>> {
         let mut this = self.project();
+        if let Some(error) = this.broken.take() {
+            return Poll::Ready(Some(Err(error)));
+        }
         let stream = this.running.stream.as_ref();
         if this.rest.is_empty() && !*this.ended {
             match ready!(this.body.as_mut().poll_frame(cx)) {
                 None => *this.ended = true,
-                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                Some(Err(error)) => {
+                    // Told with the next look: what was said before goes out until then. An answer
+                    // that is cut off within its first write would leave the client with nothing
+                    // at all, which many take for leave to ask again.
+                    *this.broken = Some(error);
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(bytes) => {
                         *this.size += bytes.len() as u64;
@@ -116,7 +127,9 @@ where
     }
 
     fn is_end_stream(&self) -> bool {
-        self.size <= AT_ONCE && self.rest.is_empty() && self.body.is_end_stream()
+        // HTTP/1 leaves out the body of an answer to HEAD by itself.
+        (self.running.head && self.running.stream.is_some())
+            || self.size <= AT_ONCE && self.rest.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -192,6 +192,12 @@ where
         let Some(mut running) = this.running.take() else { return Poll::Pending };
         running.state.answer_begins();
         if running.stream.is_some() {
+            if running.head
+                && let Some(length) = response.body().size_hint().exact().filter(|length| *length > 0)
+            {
+                // The answer ends with its head, and still tells of the body that it stands for.
+                response.headers_mut().entry(header::CONTENT_LENGTH).or_insert(length.into());
+            }
             // Fields of the connection have no place on a stream (RFC 9113 section 8.2.2).
             response.headers_mut().remove(header::CONNECTION);
             // A stream that was refused is answered alone; only what concerns the connection

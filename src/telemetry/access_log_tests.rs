@@ -98,6 +98,8 @@ fn what_a_client_sends_can_neither_forge_a_line_nor_steer_a_terminal() {
             assert_eq!(line["level"], "WARN");
             assert_eq!(line["reason"], "http2_abuse");
             assert_eq!(line["upstream"], "http://up:1");
+        } else {
+            assert!(text.contains(" upstream=http://up:1 "), "{text}");
         }
     }
 }

@@ -97,6 +97,25 @@ pub enum Kind {
     },
     /// A list of content codings.
     Algorithms,
+    /// A list of method names, known here or not.
+    AnyMethods,
+    /// One host name.
+    Host,
+    /// One of a few numbers.
+    OneOf(&'static [u64]),
+    /// Any text, as it is.
+    Text,
+    /// Where a redirect leads.
+    Location,
+    /// The name of a readiness check.
+    CheckName,
+    /// A host and a port.
+    HostPort {
+        /// The port where none is written.
+        port: Option<u16>,
+    },
+    /// `http://host:port/path`
+    HttpUrl,
 }
 
 /// The longest duration that any key takes: a day, in milliseconds.
@@ -108,12 +127,12 @@ pub(super) const FASTEST: u64 = 1 << 30;
 
 /// A duration that must not be zero: a time-out of zero refuses everything, and elsewhere in the
 /// field zero means "no time-out", so it is not taken at all.
-const TIMEOUT: Kind = Kind::Time { min: 1, max: DAY };
+pub(super) const TIMEOUT: Kind = Kind::Time { min: 1, max: DAY };
 /// A duration for which zero has one plain meaning.
 const TIME_OR_ZERO: Kind = Kind::Time { min: 0, max: DAY };
 
 impl Key {
-    const fn new(
+    pub(super) const fn new(
         path: &'static str,
         kind: Kind,
         default: &'static str,
@@ -139,7 +158,7 @@ impl Key {
         self
     }
 
-    const fn or_off(mut self) -> Self {
+    pub(super) const fn or_off(mut self) -> Self {
         self.off = true;
         self
     }
@@ -190,10 +209,23 @@ impl Key {
             Kind::Networks => "a list of addresses, CIDRs, or private; or none".to_owned(),
             Kind::Methods => format!("a list of {}", super::value::METHODS.join(", ")),
             Kind::Hosts => "a list of hosts without port, *.example.com for all below it; or any".to_owned(),
+            // Where there is no default, there has to be one.
+            Kind::Upstreams if self.default.is_empty() => {
+                "http://host:port or h2c://host:port, or a list of them".to_owned()
+            }
             Kind::Upstreams => "a list of http://host:port or h2c://host:port; or none".to_owned(),
             Kind::Folder => "a folder".to_owned(),
             Kind::UrlPath { query: true } => "a path from /, with its query".to_owned(),
             Kind::UrlPath { query: false } => "a path from /, without .. and //".to_owned(),
+            Kind::AnyMethods => "a list of method names, not CONNECT".to_owned(),
+            Kind::Host => "a host without port, *.example.com for all below it".to_owned(),
+            Kind::OneOf(numbers) => numbers.iter().map(u64::to_string).collect::<Vec<_>>().join(", "),
+            Kind::Text => "a text".to_owned(),
+            Kind::Location => "an http:// or https:// URL, or a path from /".to_owned(),
+            Kind::CheckName => "1 to 64 letters, digits, - and _".to_owned(),
+            Kind::HostPort { port: None } => "host:port".to_owned(),
+            Kind::HostPort { port: Some(port) } => format!("host or host:port ({port})"),
+            Kind::HttpUrl => "http://host:port/path".to_owned(),
             Kind::Algorithms => format!("a list of {}", Algorithm::ALL.map(Algorithm::as_str).join(", ")),
         };
         let off = if self.off { "off, or " } else { "" };

@@ -72,6 +72,7 @@ fn every_value_that_can_be_written_fits_its_field() {
             Kind::Folder => vec!["./public".into(), "0".into()],
             Kind::UrlPath { query } => vec!["/".into(), if query { "/a?b=c" } else { "/a" }.into()],
             Kind::Algorithms => vec!["gzip br".into()],
+            kind => panic!("{kind:?} is of routes and checks alone"),
         };
         if key.off {
             texts.push("off".into());

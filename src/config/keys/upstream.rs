@@ -125,7 +125,7 @@ pub(super) const UPSTREAM: &[Key] = &[
         "upstream.health_path",
         Kind::UrlPath { query: true },
         "off",
-        "Path of an active health check of every address: 200 to 399 is healthy.",
+        "Path of an active health check of every address.",
         |config, value| value.put(&mut config.upstream.health_path),
     )
     .or_off()

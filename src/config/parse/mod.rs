@@ -26,6 +26,9 @@ const PRIVATE: [&str; 8] = [
     "fe80::/10",
 ];
 
+/// Follows what was written.
+const NO_HOST: &str = "is no host name, address or *.name, without port";
+
 /// What `raw` means for `key`; `seconds` where the name it was set by counts integers in seconds.
 /// The error says what is wrong in words that follow the value.
 pub(super) fn parse(key: &Key, raw: &Raw, seconds: bool) -> Result<Value, String> {
@@ -35,6 +38,8 @@ pub(super) fn parse(key: &Key, raw: &Raw, seconds: bool) -> Result<Value, String
         (Kind::Hosts, raw) => hosts(&items(raw)),
         (Kind::Upstreams, raw) => web::upstreams(&items(raw)),
         (Kind::Algorithms, raw) => web::algorithms(&items(raw)),
+        (Kind::AnyMethods, raw) => web::any_methods(&items(raw)),
+        (Kind::Text, Raw::Text(text)) => Ok(Value::Text(text.clone())),
         (_, Raw::List(_)) => Err("takes one value, not a list".to_owned()),
         (_, Raw::Text(text)) => scalar(key, text.trim(), seconds),
     }
@@ -85,9 +90,22 @@ fn scalar(key: &Key, text: &str, seconds: bool) -> Result<Value, String> {
         Kind::Folder if text.is_empty() => Err("names no folder".to_owned()),
         Kind::Folder => Ok(Value::Folder(text.into())),
         Kind::UrlPath { query } => web::url_path(text, query).map(Value::UrlPath),
-        Kind::Networks | Kind::Methods | Kind::Hosts | Kind::Upstreams | Kind::Algorithms => {
-            Err("takes a list".to_owned())
-        }
+        Kind::Host => host(text).map(|host| Value::Hosts(vec![host])).ok_or_else(|| NO_HOST.to_owned()),
+        Kind::OneOf(numbers) => match text.parse() {
+            Ok(number) if numbers.contains(&number) => Ok(Value::Count(number)),
+            _ => Err("not one of the numbers known here".to_owned()),
+        },
+        Kind::Text => Ok(Value::Text(text.to_owned())),
+        Kind::Location => web::location(text).map(Value::Text),
+        Kind::CheckName => web::check_name(text).map(Value::Text),
+        Kind::HostPort { port } => web::host_port(text, port),
+        Kind::HttpUrl => web::http_url(text),
+        Kind::Networks
+        | Kind::Methods
+        | Kind::AnyMethods
+        | Kind::Hosts
+        | Kind::Upstreams
+        | Kind::Algorithms => Err("takes a list".to_owned()),
     }
 }
 
@@ -186,15 +204,17 @@ fn hosts(items: &[&str]) -> Result<Value, String> {
     }
     let mut hosts = Vec::new();
     for item in items {
-        let host = item.to_ascii_lowercase();
-        if !is_host(&host) {
-            return Err(format!("{item:?} is no host name, address or *.name, without port"));
-        }
+        let host = host(item).ok_or_else(|| format!("{item:?} {NO_HOST}"))?;
         if !hosts.contains(&host) {
             hosts.push(host);
         }
     }
     Ok(Value::Hosts(hosts))
+}
+
+/// One host in lower case.
+fn host(text: &str) -> Option<String> {
+    Some(text.to_ascii_lowercase()).filter(|host| is_host(host))
 }
 
 fn is_host(host: &str) -> bool {

@@ -1,8 +1,13 @@
 //! Upstreams, paths and the other words of the web.
 
+use http::Method;
+
 use crate::config::Algorithm;
 use crate::config::value::Value;
-use crate::handler::proxy::url::UpstreamUrl;
+use crate::handler::proxy::url::{UpstreamProtocol, UpstreamUrl, UpstreamUrlError, host_and_port};
+
+/// Bytes of the longest name of a check: it becomes a label and a word of `/ready`.
+const LONGEST_CHECK_NAME: usize = 64;
 
 /// A list of upstreams, or `none`.
 pub(super) fn upstreams(items: &[&str]) -> Result<Value, String> {
@@ -13,10 +18,11 @@ pub(super) fn upstreams(items: &[&str]) -> Result<Value, String> {
     }
     let mut urls = Vec::new();
     for item in items {
-        // The text itself may hold a password, and the error shows the value already.
         let url: UpstreamUrl = item.parse().map_err(|error| match items {
             [_] => format!("{error}"),
-            _ => format!("{item:?} {error}"),
+            // It may be a part of a password.
+            _ if item.contains('@') => format!("one of them {error}"),
+            _ => format!("{item:?}: {error}"),
         })?;
         if !urls.contains(&url) {
             urls.push(url);
@@ -70,4 +76,158 @@ pub(super) fn url_path(text: &str, query: bool) -> Result<String, String> {
 fn is_dots(segment: &str) -> bool {
     let plain = segment.to_ascii_lowercase().replace("%2e", ".");
     plain == "." || plain == ".."
+}
+
+/// Methods of any name, which an application behind may know.
+pub(super) fn any_methods(items: &[&str]) -> Result<Value, String> {
+    let mut methods = Vec::new();
+    for item in items {
+        let name = item.to_ascii_uppercase();
+        if name == "CONNECT" {
+            return Err("CONNECT is never allowed".to_owned());
+        }
+        let method: Method = name.parse().map_err(|_| format!("{item:?} is no method name"))?;
+        if !methods.contains(&method) {
+            methods.push(method);
+        }
+    }
+    if methods.is_empty() { Err("allows nothing".to_owned()) } else { Ok(Value::Methods(methods)) }
+}
+
+/// Where a redirect leads: an absolute URL, or a path with what follows it.
+pub(super) fn location(text: &str) -> Result<String, String> {
+    // `//host` and `/\host` are other hosts to a browser, and look like paths.
+    let path = text.starts_with('/') && !text.starts_with("//");
+    let url = match text.split_once("://") {
+        Some((scheme, rest)) => {
+            ["http", "https"].iter().any(|known| scheme.eq_ignore_ascii_case(known))
+                && rest.starts_with(|first: char| first.is_ascii_alphanumeric() || first == '[')
+        }
+        None => false,
+    };
+    if !path && !url {
+        return Err("neither a URL nor a path".to_owned());
+    }
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~!$&'()*+,;=:@%?#[]".contains(&byte);
+    if text.bytes().all(allowed) {
+        Ok(text.to_owned())
+    } else {
+        Err("has a letter that no URL has".to_owned())
+    }
+}
+
+/// The name of a readiness check.
+pub(super) fn check_name(text: &str) -> Result<String, String> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    let sound = (1..=LONGEST_CHECK_NAME).contains(&text.len()) && text.bytes().all(allowed);
+    if sound { Ok(text.to_owned()) } else { Err("no name of a check".to_owned()) }
+}
+
+/// `host:port`, or `host` alone where there is a port that goes without saying.
+pub(super) fn host_port(text: &str, default: Option<u16>) -> Result<Value, String> {
+    if text.contains("://") {
+        return Err("is a URL".to_owned());
+    }
+    let (host, port) = host_and_port(text).map_err(|error| error.to_string())?;
+    let port = port.or(default).ok_or("has no port")?;
+    Ok(Value::Endpoint { host, port, path: String::new() })
+}
+
+/// `http://host:port/path`, the path with its query.
+pub(super) fn http_url(text: &str) -> Result<Value, String> {
+    let (scheme, rest) = text.split_once("://").ok_or_else(|| UpstreamUrlError::NoScheme.to_string())?;
+    let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    let url: UpstreamUrl =
+        format!("{scheme}://{authority}").parse().map_err(|error: UpstreamUrlError| error.to_string())?;
+    if url.protocol != UpstreamProtocol::Http1 {
+        return Err("is asked over HTTP/1.1 alone; write http://".to_owned());
+    }
+    let path = if path.is_empty() { "/" } else { path };
+    Ok(Value::Endpoint { host: url.host, port: url.port, path: url_path(path, true)? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn upstreams_are_a_list_without_doubles_or_none() {
+        let read = |text: &str| {
+            let items: Vec<&str> = text.split(' ').filter(|item| !item.is_empty()).collect();
+            upstreams(&items).map(|value| value.to_string())
+        };
+        assert_eq!(read("http://a h2c://b:1 http://A:80").as_deref(), Ok("http://a:80, h2c://b:1"));
+        assert_eq!(read("none").as_deref(), Ok("none"));
+        assert_eq!(read("").as_deref(), Ok("none"));
+        assert_eq!(read("app:80"), Err("has no scheme; did you forget http://?".to_owned()));
+        assert_eq!(read("http://a none"), Err("\"none\": has no scheme; did you forget http://?".to_owned()));
+        // A password with a comma in it falls apart, and its parts stay out of the error.
+        let secret = read("http://me:hun ter2@app").unwrap_err();
+        assert!(!secret.contains("ter2"), "{secret}");
+    }
+
+    #[test]
+    fn paths_may_have_what_paths_have() {
+        for path in ["/", "/a/b", "/a.b/..c", "/a;b=c@d:e", "/%20"] {
+            assert_eq!(url_path(path, false).as_deref(), Ok(path));
+        }
+        assert_eq!(url_path("/healthz?a=b&c//..", true).as_deref(), Ok("/healthz?a=b&c//.."));
+        for path in ["", "a", "/a?b", "/./a", "/a/.", "/%2e./", "/a//b", "/a#", "/a\n", "/<a>", "/é"] {
+            assert!(url_path(path, false).is_err(), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_location_is_a_url_or_a_path_of_this_host() {
+        for to in ["/", "/a?b#c", "https://example.com", "HTTP://[::1]:8080/x%20y"] {
+            assert_eq!(location(to).as_deref(), Ok(to));
+        }
+        for to in [
+            "",
+            "a",
+            "//evil",
+            "/\\evil",
+            "ftp://a",
+            "https://",
+            "https:///a",
+            "/a b",
+            "/a\r\nX: 1",
+            "javascript:alert(1)",
+        ] {
+            assert!(location(to).is_err(), "{to}");
+        }
+    }
+
+    #[test]
+    fn methods_of_any_name_are_taken_once() {
+        let read = |items: &[&str]| any_methods(items).map(|value| value.to_string());
+        assert_eq!(read(&["get", "PROPFIND", "GET", "M-SEARCH"]).as_deref(), Ok("GET, PROPFIND, M-SEARCH"));
+        for items in [&["connect"][..], &["A B"], &["GET", "é"], &[]] {
+            assert!(read(items).is_err(), "{items:?}");
+        }
+    }
+
+    #[test]
+    fn a_place_to_ask_is_read_with_its_default_port() {
+        let endpoint = |value: Result<Value, String>| value.map(|value| value.to_string());
+        assert_eq!(endpoint(host_port("Db", Some(5_432))).as_deref(), Ok("db:5432"));
+        assert_eq!(endpoint(host_port("[::1]:1", None)).as_deref(), Ok("[::1]:1"));
+        assert_eq!(endpoint(http_url("http://app")).as_deref(), Ok("app:80/"));
+        assert_eq!(endpoint(http_url("http://[::1]:8080/a?b=c")).as_deref(), Ok("[::1]:8080/a?b=c"));
+        for text in ["db", "", ":1", "db:0", "db:x", "tcp://db:1", "::1:80"] {
+            assert!(host_port(text, None).is_err(), "{text}");
+        }
+        for text in [
+            "app",
+            "https://app",
+            "h2c://app",
+            "http://",
+            "http://app?a",
+            "http://app/#a",
+            "http://u@app/",
+            "http://app//a",
+        ] {
+            assert!(http_url(text).is_err(), "{text}");
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! What a route and a readiness check are.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -55,7 +56,8 @@ pub enum Target {
         to: String,
         /// 301, 302, 303, 307 or 308.
         status: StatusCode,
-        /// Whether the rest of the path and the query are appended to `to`.
+        /// Whether the rest of the path and the query are appended to `to`; a slash at the end of `to`
+        /// and the one that the rest begins with are one.
         keep_path: bool,
     },
     /// The same answer for every request.
@@ -88,6 +90,15 @@ pub struct CheckConfig {
     pub origin: Origin,
 }
 
+/// Where it was set does not matter: a comment more in the file is no change.
+impl PartialEq for CheckConfig {
+    fn eq(&self, other: &Self) -> bool {
+        let Self { name, probe, interval, timeout, fall, rise, origin: _ } = self;
+        (name, probe, interval, timeout, fall, rise)
+            == (&other.name, &other.probe, &other.interval, &other.timeout, &other.fall, &other.rise)
+    }
+}
+
 /// What a readiness check asks. Hosts are names in lower case or addresses, IPv6 without brackets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Probe {
@@ -98,7 +109,7 @@ pub enum Probe {
         /// Where.
         port: u16,
     },
-    /// A GET is answered with a status of 200 to 299.
+    /// A GET is answered well.
     Http {
         /// Where.
         host: String,
@@ -121,4 +132,19 @@ pub enum Probe {
         /// Where.
         port: u16,
     },
+}
+
+impl fmt::Display for Probe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (kind, host, port, path) = match self {
+            Self::Tcp { host, port } => ("tcp ", host, port, ""),
+            Self::Http { host, port, path } => ("http://", host, port, path.as_str()),
+            Self::Redis { host, port } => ("redis ", host, port, ""),
+            Self::Postgres { host, port } => ("postgres ", host, port, ""),
+        };
+        match host.contains(':') {
+            true => write!(f, "{kind}[{host}]:{port}{path}"),
+            false => write!(f, "{kind}{host}:{port}{path}"),
+        }
+    }
 }

@@ -34,6 +34,8 @@ struct Streaming {
     _active: Counted<Series>,
     clock: Option<Pin<Box<Sleep>>>,
     waiting: bool,
+    /// What was read before anybody asked.
+    ahead: Option<Frame<Bytes>>,
 }
 
 /// What brings the bytes.
@@ -63,7 +65,30 @@ impl UpstreamBody {
             _active: active,
             clock: None,
             waiting: false,
+            ahead: None,
         }))
+    }
+}
+
+impl UpstreamBody {
+    /// Takes in what has come with the head: an answer that is whole already gives its connection
+    /// back, and one that is broken already is told from a good one.
+    ///
+    /// # Errors
+    /// It is broken.
+    pub(super) fn look_ahead(&mut self, cx: &mut Context<'_>) -> Result<(), Refusal> {
+        let this = &mut *self.0;
+        if this.body.is_end_stream() {
+            this.ends(cx);
+            return Ok(());
+        }
+        match this.next(cx) {
+            Poll::Pending => {}
+            Poll::Ready(None) => this.ends(cx),
+            Poll::Ready(Some(Err(_))) => return Err(this.breaks()),
+            Poll::Ready(Some(Ok(frame))) => this.ahead = Some(this.passes(frame, cx)),
+        }
+        Ok(())
     }
 }
 
@@ -90,6 +115,28 @@ impl Streaming {
         }
     }
 
+    /// A frame on its way to the client.
+    fn passes(&mut self, frame: Frame<Bytes>, cx: &mut Context<'_>) -> Frame<Bytes> {
+        self.waiting = false;
+        // Nobody asks a body that says so for its end.
+        if self.body.is_end_stream() {
+            self.ends(cx);
+        }
+        match frame.into_trailers() {
+            Ok(mut trailers) => {
+                filter_trailers(&mut trailers);
+                Frame::trailers(trailers)
+            }
+            Err(data) => data,
+        }
+    }
+
+    /// The answer cannot be read any further.
+    fn breaks(&mut self) -> Refusal {
+        self.carrier = Carrier::None;
+        Refusal::new(Reason::UpstreamInvalid, "the upstream's answer is malformed, or ended before its end")
+    }
+
     /// Waits for the upstream, and not for ever.
     fn wait(&mut self, cx: &mut Context<'_>) -> Poll<Refusal> {
         let timeout = self.proxy.options.read_timeout;
@@ -113,39 +160,29 @@ impl Body for UpstreamBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = &mut *self.0;
+        if let Some(frame) = this.ahead.take() {
+            return Poll::Ready(Some(Ok(frame)));
+        }
         match this.next(cx) {
             Poll::Pending => this.wait(cx).map(|refusal| Some(Err(refusal.into()))),
             Poll::Ready(None) => {
                 this.ends(cx);
                 Poll::Ready(None)
             }
-            Poll::Ready(Some(Err(_))) => {
-                this.carrier = Carrier::None;
-                let detail = "the upstream's answer is malformed, or ended before its end";
-                Poll::Ready(Some(Err(Refusal::new(Reason::UpstreamInvalid, detail).into())))
-            }
-            Poll::Ready(Some(Ok(frame))) => {
-                this.waiting = false;
-                // Nobody asks a body that says so for its end.
-                if this.body.is_end_stream() {
-                    this.ends(cx);
-                }
-                Poll::Ready(Some(Ok(match frame.into_trailers() {
-                    Ok(mut trailers) => {
-                        filter_trailers(&mut trailers);
-                        Frame::trailers(trailers)
-                    }
-                    Err(data) => data,
-                })))
-            }
+            Poll::Ready(Some(Err(_))) => Poll::Ready(Some(Err(this.breaks().into()))),
+            Poll::Ready(Some(Ok(frame))) => Poll::Ready(Some(Ok(this.passes(frame, cx)))),
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.0.body.is_end_stream()
+        self.0.ahead.is_none() && self.0.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.0.body.size_hint()
+        let ahead = self.0.ahead.as_ref().and_then(Frame::data_ref).map_or(0, Bytes::len) as u64;
+        match self.0.body.size_hint().exact() {
+            Some(left) => SizeHint::with_exact(left + ahead),
+            None => SizeHint::default(),
+        }
     }
 }

@@ -105,12 +105,10 @@ impl Failure {
         if error.is_parse() || error.is_parse_status() {
             return Self::invalid("the upstream's answer is not HTTP");
         }
-        if reset(error).is_some_and(|reason| reason == h2::Reason::PROTOCOL_ERROR) {
+        if breaks_http2(error) {
             return Self::invalid("the upstream broke the HTTP/2 protocol");
         }
-        if is_closed(error) || error.is_canceled() {
-            return Self::closed(false);
-        }
+        // All else is one of the ways in which a connection ends.
         Self::closed(false)
     }
 
@@ -144,6 +142,20 @@ fn is_closed(error: &hyper::Error) -> bool {
         || error.is_closed()
         || error.is_canceled()
         || cause::<io::Error>(error).is_some_and(|error| ended(error.kind()))
+}
+
+/// Whether it ended because one side found that the other does not keep to HTTP/2.
+pub(super) fn breaks_http2(error: &hyper::Error) -> bool {
+    use h2::Reason;
+    reset(error).is_some_and(|reason| {
+        [
+            Reason::PROTOCOL_ERROR,
+            Reason::FRAME_SIZE_ERROR,
+            Reason::FLOW_CONTROL_ERROR,
+            Reason::COMPRESSION_ERROR,
+        ]
+        .contains(&reason)
+    })
 }
 
 fn reset(error: &hyper::Error) -> Option<h2::Reason> {

@@ -18,7 +18,7 @@ use super::Inner;
 use super::answer::{Carrier, UpstreamBody};
 use super::balance::{Lease, Unavailable};
 use super::failure::Failure;
-use super::head::{self, Ask};
+use super::head::{self, Ask, Length};
 use super::http1::{Http1, switches};
 use super::pool::{Counted, Pool};
 use super::tunnel::{self, Held, Tunnels};
@@ -103,7 +103,9 @@ impl Journey {
             if let Some(blame) = failure.blame.filter(|_| !failure.stale) {
                 lease.failed(blame);
             }
-            let free = failure.stale && tried.is_empty();
+            // What was never seen costs no upstream anything; nor does a connection that was closed
+            // while it was idle, but it may be seen so only once.
+            let free = !failure.sent || (failure.stale && tried.is_empty());
             if retries == 0 || !self.may_retry(&failure) || !(free || proxy.group.take_retry()) {
                 return Err(failure.into_refusal());
             }
@@ -163,6 +165,10 @@ impl Journey {
             request_id_header: &options.request_id_header,
             upgrade: self.upgrade.as_ref().map(|(to, _)| to).filter(|_| http1),
             expect: self.expects && http1,
+            length: match &self.source {
+                None => Length::None,
+                Some(source) => source.exact().map_or(Length::Open, Length::Exactly),
+            },
         };
         let body = self.source.as_ref().map_or(Upload::Empty, Source::lend);
         let request = head::request(&self.sent, &self.exchange, &ask, body)
@@ -269,14 +275,11 @@ impl Journey {
                 tokio::spawn(tunnel::run(client, socket, said, idle, held));
                 AnswerBody::Empty
             }
-            (_, Carrier::Http1(mut connection), _) if body.is_end_stream() => {
-                if poll_fn(|cx| Poll::Ready(connection.is_done(cx))).await {
-                    self.proxy.keep(connection, &lease);
-                }
-                AnswerBody::Empty
-            }
             (_, carrier, _) => {
-                let body = UpstreamBody::new(body, carrier, self.proxy.clone(), lease, active);
+                let mut body = UpstreamBody::new(body, carrier, self.proxy.clone(), lease, active);
+                // Nothing has been said to the client yet: what is wrong with the answer right from
+                // its beginning can still be told.
+                poll_fn(|cx| Poll::Ready(body.look_ahead(cx))).await?;
                 AnswerBody::Upstream { body }
             }
         };

@@ -75,13 +75,29 @@ fn join(text: &mut String, sent: &HeaderMap, name: &HeaderName, trusted: bool) {
         return;
     }
     for value in sent.get_all(name) {
+        // What is not whole would swallow what is written behind it.
         if let Ok(value) = value.to_str()
             && !value.trim().is_empty()
+            && is_whole(value)
         {
             text.push_str(value.trim());
             text.push_str(", ");
         }
     }
+}
+
+/// Whether every quoted string ends.
+fn is_whole(list: &str) -> bool {
+    let (mut quoted, mut escaped) = (false, false);
+    for byte in list.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if quoted => escaped = true,
+            b'"' => quoted = !quoted,
+            _ => {}
+        }
+    }
+    !quoted
 }
 
 fn put(out: &mut HeaderMap, name: HeaderName, text: &str) {
@@ -123,6 +139,14 @@ mod tests {
         assert_eq!(out["x-forwarded-host"], "example.com:8080");
         assert_eq!(out["forwarded"], "for=1.2.3.4;host=\"example.com:8080\";proto=http");
         assert_eq!(out["x-real-ip"], "9.9.9.9");
+    }
+
+    #[test]
+    fn a_quoted_string_that_does_not_end_is_left_out() {
+        let sent = [("forwarded", "for=\"[::1]"), ("x-forwarded-for", "6.6.6.6")];
+        let out = written("1.2.3.4:5", true, &sent);
+        assert_eq!(out["forwarded"], "for=1.2.3.4;host=\"example.com:8080\";proto=http");
+        assert!(is_whole("a=\"b\\\"c\", d") && !is_whole("a=\"b\\\""));
     }
 
     #[test]

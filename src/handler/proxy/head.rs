@@ -37,6 +37,19 @@ pub(super) struct Ask<'a> {
     pub upgrade: Option<&'a HeaderValue>,
     /// Whether the client waits to be told to send its body.
     pub expect: bool,
+    /// What is known of the body's length.
+    pub length: Length,
+}
+
+/// How long a request's body is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Length {
+    /// There is none.
+    None,
+    /// So many bytes.
+    Exactly(u64),
+    /// Told by its end.
+    Open,
 }
 
 /// The head of the request to the upstream. It is built anew rather than changed, so that what the
@@ -78,6 +91,8 @@ pub(super) fn request<B>(sent: &Parts, exchange: &Exchange, ask: &Ask<'_>, body:
     if ask.expect {
         headers.insert(header::EXPECT, HeaderValue::from_static("100-continue"));
     }
+    length_of_request(&mut headers, sent, ask);
+    join_cookies(&mut headers, sent.version, ask.protocol);
     let target = target(sent, http2.then_some(to))?;
     let mut request = Request::new(body);
     *request.method_mut() = sent.method.clone();
@@ -85,6 +100,40 @@ pub(super) fn request<B>(sent: &Parts, exchange: &Exchange, ask: &Ask<'_>, body:
     *request.version_mut() = if http2 { Version::HTTP_2 } else { Version::HTTP_11 };
     *request.headers_mut() = headers;
     Some(request)
+}
+
+/// One length, as it was understood here. It is written out: the parser's own client sends no body
+/// of unknown length with a GET, and says nothing of an empty one.
+fn length_of_request(headers: &mut HeaderMap, sent: &Parts, ask: &Ask<'_>) {
+    match ask.length {
+        Length::Exactly(bytes) => {
+            headers.insert(header::CONTENT_LENGTH, bytes.into());
+        }
+        Length::Open if ask.protocol == UpstreamProtocol::Http1 => {
+            headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        }
+        Length::Open => {}
+        // Some servers want to be told where a body could have been (RFC 9110 section 8.6).
+        Length::None => {
+            let expected = [Method::POST, Method::PUT, Method::PATCH].contains(&sent.method);
+            if expected || sent.headers.contains_key(header::CONTENT_LENGTH) {
+                headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+            }
+        }
+    }
+}
+
+/// HTTP/2 may send one cookie a field; everywhere else they are one field (RFC 9113 section 8.2.3).
+fn join_cookies(headers: &mut HeaderMap, from: Version, to: UpstreamProtocol) {
+    if from != Version::HTTP_2 || to != UpstreamProtocol::Http1 {
+        return;
+    }
+    let cookies: Vec<&[u8]> = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if cookies.len() > 1
+        && let Ok(joined) = HeaderValue::from_bytes(&cookies.join(&b"; "[..]))
+    {
+        headers.insert(header::COOKIE, joined);
+    }
 }
 
 /// Whom the client asked for.

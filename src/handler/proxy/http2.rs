@@ -1,7 +1,7 @@
 //! Connections to an upstream that speaks HTTP/2 without TLS, by prior knowledge.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use http::{Request, Response};
@@ -9,7 +9,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::http2::{Builder, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 
-use super::failure::Failure;
+use super::failure::{self, Failure};
 use super::io::{Doubt, Socket};
 use super::upload::Upload;
 
@@ -34,6 +34,8 @@ pub(super) struct Http2 {
 struct Shared {
     sender: SendRequest<Upload>,
     streams: Arc<AtomicUsize>,
+    /// It ended because what came was no HTTP/2.
+    invalid: Arc<AtomicBool>,
 }
 
 /// One stream's place on its connection.
@@ -68,10 +70,14 @@ impl Http2 {
         let (sender, connection) =
             builder.handshake(TokioIo::new(socket)).await.map_err(std::io::Error::other)?;
         // Many requests share it, so that none of them can drive it.
+        let invalid = Arc::new(AtomicBool::new(false));
+        let ends = invalid.clone();
         tokio::spawn(async move {
-            let _ = connection.await;
+            if let Err(error) = connection.await {
+                ends.store(failure::breaks_http2(&error), Ordering::Release);
+            }
         });
-        let shared = Shared { sender, streams: Arc::new(AtomicUsize::new(1)) };
+        let shared = Shared { sender, streams: Arc::new(AtomicUsize::new(1)), invalid };
         self.open.lock().unwrap_or_else(PoisonError::into_inner).push(shared.clone());
         Ok(Stream { shared })
     }
@@ -101,6 +107,10 @@ impl Http2 {
 impl Stream {
     /// Sends a request and waits for the head of its answer.
     pub(super) async fn send(&mut self, request: Request<Upload>) -> Result<Response<Incoming>, Failure> {
-        self.shared.sender.try_send_request(request).await.map_err(|error| Failure::of_http2(&error))
+        let answer = self.shared.sender.try_send_request(request).await;
+        answer.map_err(|error| match self.shared.invalid.load(Ordering::Acquire) {
+            true => Failure::invalid("the upstream does not speak HTTP/2"),
+            false => Failure::of_http2(&error),
+        })
     }
 }

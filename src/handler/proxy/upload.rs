@@ -46,6 +46,11 @@ impl Source {
         })
     }
 
+    /// How long it is, where that is known.
+    pub(super) fn exact(&self) -> Option<u64> {
+        self.exact
+    }
+
     /// The body may be read, which is what tells the client to send it.
     pub(super) fn open(&self) {
         self.open.store(true, Ordering::Release);

@@ -9,9 +9,10 @@ const READ: [HeaderName; 3] =
 /// Lists of which it reads the first line only.
 const LISTS: [HeaderName; 2] = [header::IF_MATCH, header::IF_NONE_MATCH];
 
-/// The request for the file at `path`, without a Range.
+/// The request for the file at `path`, without a Range. A HEAD asks as a GET does, whose body is
+/// then left unread: `ServeDir` would only look at the name, and answer 200 for what is no file.
 pub(super) fn request(from: &Parts, path: &str) -> Option<Request<()>> {
-    let mut request = Request::builder().method(from.method.clone()).uri(path).body(()).ok()?;
+    let mut request = Request::builder().uri(path).body(()).ok()?;
     for name in READ {
         for value in from.headers.get_all(&name) {
             request.headers_mut().append(name.clone(), value.clone());

@@ -28,7 +28,8 @@ use super::opened::{Facts, Opened};
 const NAME: OFlags = OFlags::PATH.union(OFlags::CLOEXEC);
 /// A FIFO that took a file's place since it was looked at must not block us, nor a terminal
 /// become ours.
-const READ: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
+pub(super) const READ: OFlags =
+    OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
 /// One line of the log for all that fails in this time: a client can ask for it at will.
 const LOG_EVERY: Duration = Duration::from_secs(1);
 
@@ -60,7 +61,7 @@ impl Jail {
     }
 
     /// Opens what `path` leads to, below the root or not at all.
-    fn resolve(&self, path: &Path, flags: OFlags) -> io::Result<OwnedFd> {
+    pub(super) fn resolve(&self, path: &Path, flags: OFlags) -> io::Result<OwnedFd> {
         // Without a root it is not this one file that is missing: that is for the operator to see.
         let root = self.enter().map_err(|error| match Errno::from_io_error(&error) {
             Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM) => error,

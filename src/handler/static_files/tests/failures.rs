@@ -1,11 +1,13 @@
 //! Files that change, vanish or cannot be read, and who says so.
 
 use std::io;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 
+use super::super::jail::READ;
 use super::*;
 
 #[tokio::test]
@@ -38,25 +40,36 @@ async fn a_file_that_grows_is_sent_as_announced() {
     assert_eq!(body(response).await.len(), 100 * 1024);
 }
 
-/// Somebody turns a folder into a symlink and back while it is being asked for.
+/// Somebody turns a folder into a symlink and back while it is being asked for, and a file.
 #[tokio::test]
 async fn a_race_for_the_way_out_is_not_won() {
     let folder = Folder::new();
     folder.write("d/x.txt", "public").write("../out/x.txt", "secret").link("e", "../out");
+    folder.write("f.txt", "public").link("g.txt", "../out/x.txt");
     for files in both(&folder.serve()) {
-        let (d, e) = (folder.root().join("d"), folder.root().join("e"));
-        let swap = move || renameat_with(CWD, &d, CWD, &e, RenameFlags::EXCHANGE);
+        let [d, e, f, g] = ["d", "e", "f.txt", "g.txt"].map(|name| folder.root().join(name));
+        let swap = move || {
+            renameat_with(CWD, &d, CWD, &e, RenameFlags::EXCHANGE)?;
+            renameat_with(CWD, &f, CWD, &g, RenameFlags::EXCHANGE)
+        };
         if swap().is_err() {
             return; // Not every file system can.
         }
+        let asked = Arc::new(AtomicBool::new(false));
+        let enough = asked.clone();
         let turns = tokio::task::spawn_blocking(move || {
-            for _ in 0..3999 {
+            // An even number of turns, with the one that was tried.
+            let mut turns = 1;
+            while turns % 2 == 1 || !enough.load(Ordering::Relaxed) {
                 swap().unwrap();
+                turns += 1;
             }
+            turns
         });
         let (mut served, mut refused) = (0, 0);
-        while !turns.is_finished() || served == 0 {
-            match ask(&files, Method::GET, "/d/x.txt", &[]).await {
+        for turn in 0..600 {
+            let path = if turn % 2 == 0 { "/d/x.txt" } else { "/f.txt" };
+            match ask(&files, Method::GET, path, &[]).await {
                 Ok(response) => {
                     assert_eq!(body(response).await, "public");
                     served += 1;
@@ -67,8 +80,15 @@ async fn a_race_for_the_way_out_is_not_won() {
                 }
             }
         }
-        println!("{served} served, {refused} refused");
-        turns.await.unwrap();
+        // The narrowest moment is between two steps: many more tries, without all that is around.
+        for turn in 0..20_000 {
+            let path = Path::new(if turn % 2 == 0 { "d/x.txt" } else { "f.txt" });
+            if let Ok(file) = files.jail.resolve(path, READ) {
+                assert_eq!(io::read_to_string(std::fs::File::from(file)).unwrap(), "public");
+            }
+        }
+        asked.store(true, Ordering::Relaxed);
+        println!("{served} served, {refused} refused in {} turns", turns.await.unwrap());
     }
 }
 

@@ -166,12 +166,17 @@ async fn what_is_no_file_is_not_opened() {
     mknodat(CWD, folder.root().join("fifo"), FileType::Fifo, Mode::from(0o644), 0).unwrap();
     mknodat(CWD, folder.root().join("a.txt.gz"), FileType::Fifo, Mode::from(0o644), 0).unwrap();
     let _socket = std::os::unix::net::UnixListener::bind(folder.root().join("socket")).unwrap();
-    folder.link("device", "/dev/zero").write("page/index.html/x", "");
+    folder.link("device", "/dev/zero").write("page/index.html/x", "").write("a.txt.br/x", "");
     for files in both(&folder.serve()) {
         for path in ["/fifo", "/socket", "/device", "/fifo/", "/page/"] {
             assert_eq!(refused(&files, path).await, Some(Reason::NotFound), "{path}");
+            let head = ask(&files, Method::HEAD, path, &[]).await;
+            assert_eq!(head.unwrap_err().reason, Reason::NotFound, "{path}");
         }
-        assert_eq!(body(get(&files, "/a.txt", &[("accept-encoding", "gzip")]).await).await, "a");
+        let accept = [("accept-encoding", "gzip, br")];
+        let head = ask(&files, Method::HEAD, "/a.txt", &accept).await.unwrap();
+        assert_eq!((field(&head, "content-length"), field(&head, "content-encoding")), ("1", ""));
+        assert_eq!(body(get(&files, "/a.txt", &accept).await).await, "a");
     }
 }
 
@@ -197,6 +202,13 @@ async fn a_folder_without_its_slash_is_sent_to_itself() {
         assert_eq!(field(&response, "location"), expected, "{uri}");
         assert_eq!(field(&response, "content-length"), "0");
     }
+}
+
+#[test]
+fn it_can_be_awaited_on_any_worker() {
+    fn travels<T: Send>(_: T) {}
+    let (folder, request) = (site(), Request::new(()).into_parts().0);
+    travels(folder.serve().serve(&request, "/"));
 }
 
 #[tokio::test]

@@ -24,6 +24,14 @@ fn the_busier_of_two_is_not_picked() {
     assert_eq!(pick(&group).endpoint().in_flight(), 1, "the idle one, and this request");
 }
 
+#[test]
+fn the_busiest_of_many_is_not_picked() {
+    let (group, _) = group_of(10);
+    let busy = pick_at(&group, at(7));
+    assert_eq!(spread(&group, 1000).get(&at(7)), None, "two different ones are drawn");
+    drop(busy);
+}
+
 /// By single draws the fullest of ten would have 115 or so.
 #[test]
 fn requests_that_stay_are_spread_far_more_evenly_than_by_chance() {

@@ -1,5 +1,9 @@
 //! `docs/config.schema.json`: a JSON schema (draft 2020-12) of the file, for editors.
 
+mod tables;
+#[cfg(test)]
+mod tests;
+
 use serde_json::{Map, Value as Json, json};
 
 use super::Algorithm;
@@ -8,7 +12,7 @@ use super::value::METHODS;
 
 /// The schema, pretty-printed, with a line feed at its end.
 pub fn schema() -> String {
-    let sections: Map<String, Json> = SECTIONS
+    let mut sections: Map<String, Json> = SECTIONS
         .iter()
         .map(|(section, about, keys)| {
             let properties: Map<String, Json> =
@@ -22,18 +26,20 @@ pub fn schema() -> String {
             ((*section).to_owned(), section_schema)
         })
         .collect();
+    sections.extend([("route".to_owned(), tables::route()), ("check".to_owned(), tables::check())]);
     let schema = json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Nessen configuration",
         "type": "object",
         "properties": sections,
         "additionalProperties": false,
+        "$defs": tables::definitions(),
     });
     format!("{schema:#}\n")
 }
 
 fn property(key: &Key) -> Json {
-    let mut forms = forms(key.kind);
+    let mut forms = forms(key);
     if key.off {
         forms.push(match key.kind {
             Kind::HeaderValue | Kind::Folder | Kind::UrlPath { .. } => {
@@ -48,12 +54,15 @@ fn property(key: &Key) -> Json {
     let auto = key.auto.map(|meaning| format!(" auto: {meaning}.")).unwrap_or_default();
     let mut property = json!({
         "description": format!("{}{auto} Allowed: {}.", key.help, key.allowed()),
-        "default": default(key),
     });
     if let Some(object) = property.as_object_mut() {
         match forms.as_slice() {
             [only] => object.extend(only.as_object().cloned().unwrap_or_default()),
             _ => object.extend([("anyOf".to_owned(), Json::Array(forms))]),
+        }
+        // Some rows of a route or check have no default: they are written, or mean nothing.
+        if !key.default.is_empty() {
+            object.insert("default".to_owned(), default(key));
         }
     }
     property
@@ -61,10 +70,10 @@ fn property(key: &Key) -> Json {
 
 /// The ways to write a value of this kind. What a pattern cannot say, as the range of `64KiB`, the
 /// server still checks.
-fn forms(kind: Kind) -> Vec<Json> {
+fn forms(key: &Key) -> Vec<Json> {
     let integer = |min: u64, max: u64| json!({ "type": "integer", "minimum": min, "maximum": max });
     let text = |pattern: &str| json!({ "type": "string", "pattern": pattern });
-    match kind {
+    match key.kind {
         Kind::Bool => vec![json!({ "type": "boolean" })],
         Kind::Count { min, max } => vec![integer(min, max)],
         Kind::Size { min, max } => {
@@ -77,7 +86,13 @@ fn forms(kind: Kind) -> Vec<Json> {
             integer(1, super::keys::FASTEST),
             text("^\\s*[0-9]+\\s*([bB]|[kKmMgG][iI]?[bB])?(/s)?(\\s*after\\s.+)?$"),
         ],
-        Kind::Address | Kind::HeaderName | Kind::HeaderValue | Kind::Folder => {
+        Kind::Address
+        | Kind::HeaderName
+        | Kind::HeaderValue
+        | Kind::Folder
+        | Kind::Host
+        | Kind::HostPort { .. }
+        | Kind::Text => {
             vec![json!({ "type": "string" })]
         }
         Kind::Choice(words) => vec![json!({ "enum": words })],
@@ -86,6 +101,14 @@ fn forms(kind: Kind) -> Vec<Json> {
             json!({ "type": "string" }),
         ],
         Kind::UrlPath { .. } => vec![text("^\\s*/")],
+        Kind::OneOf(numbers) => vec![json!({ "enum": numbers })],
+        Kind::Location => vec![text("^\\s*(/([^/]|$)|[hH][tT][tT][pP][sS]?://)")],
+        Kind::CheckName => vec![text("^\\s*[A-Za-z0-9_-]{1,64}\\s*$")],
+        Kind::HttpUrl => vec![text("^\\s*[hH][tT][tT][pP]://")],
+        Kind::AnyMethods => vec![
+            json!({ "type": "array", "items": { "type": "string" }, "minItems": 1 }),
+            json!({ "type": "string" }),
+        ],
         Kind::Algorithms => {
             let known = Algorithm::ALL.map(Algorithm::as_str);
             vec![
@@ -93,7 +116,19 @@ fn forms(kind: Kind) -> Vec<Json> {
                 json!({ "type": "string" }),
             ]
         }
-        Kind::Networks | Kind::Hosts | Kind::Upstreams => {
+        Kind::Upstreams => {
+            let url = "([hH][tT][tT][pP]|[hH]2[cC])://";
+            let (one, least) = match key.default {
+                "" => (text(&format!("^\\s*{url}")), 1),
+                _ => (
+                    text(&format!("^\\s*({url}|([nN][oO][nN][eE]|[oO][fF][fF]|[fF][aA][lL][sS][eE])?\\s*$)")),
+                    0,
+                ),
+            };
+            let items = text(&format!("^\\s*{url}"));
+            vec![json!({ "type": "array", "items": items, "minItems": least }), one]
+        }
+        Kind::Networks | Kind::Hosts => {
             vec![json!({ "type": "array", "items": { "type": "string" } }), json!({ "type": "string" })]
         }
     }
@@ -102,7 +137,9 @@ fn forms(kind: Kind) -> Vec<Json> {
 fn default(key: &Key) -> Json {
     match key.kind {
         Kind::Bool => json!(key.default == "true"),
-        Kind::Count { .. } => key.default.parse::<u64>().map_or(json!(key.default), |number| json!(number)),
+        Kind::Count { .. } | Kind::OneOf(_) => {
+            key.default.parse::<u64>().map_or(json!(key.default), |number| json!(number))
+        }
         Kind::Methods | Kind::Algorithms => json!(key.default.split(' ').collect::<Vec<_>>()),
         Kind::Networks | Kind::Hosts | Kind::Upstreams => json!([]),
         _ => json!(key.default),

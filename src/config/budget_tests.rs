@@ -1,0 +1,102 @@
+//! What routes and compression do to the memory budget.
+
+use std::path::Path;
+
+use super::*;
+use crate::config::{Loaded, Sources, load};
+
+fn machine() -> Machine {
+    Machine {
+        memory_total: Some(16 << 30),
+        ..Machine::read(Path::new("/nowhere"), 8, Some(1_048_576), false)
+    }
+}
+
+/// A container of 64 MiB.
+fn small() -> Machine {
+    Machine { memory_limit: Some(64 << 20), ..machine() }
+}
+
+fn env(machine: &Machine, env: &[(&str, &str)]) -> Loaded {
+    let env = env.iter().map(|(name, value)| (name.into(), value.into())).collect();
+    load(&Sources { env, ..Sources::default() }, machine).unwrap()
+}
+
+const PROXIED: (&str, &str) = ("UPSTREAM", "http://app:8080");
+const COMPRESSED: (&str, &str) = ("NESSEN_COMPRESSION_ENABLED", "true");
+
+#[test]
+fn a_request_to_an_upstream_costs_two_buffers_more() {
+    let (own, proxied) = (env(&machine(), &[]), env(&machine(), &[PROXIED]));
+    assert_eq!(proxied.worst_case.request_cost, own.worst_case.request_cost + UPSTREAM_COST);
+    // No route is proxied: nothing more is held.
+    let files = env(&machine(), &[("ROOT", env!("CARGO_MANIFEST_DIR"))]);
+    assert_eq!(files.worst_case.request_cost, own.worst_case.request_cost);
+}
+
+#[test]
+fn a_small_container_still_serves_through_a_proxy() {
+    let proxied = env(&small(), &[PROXIED]);
+    assert!((32..100).contains(&proxied.config.limits.max_in_flight), "{:?}", proxied.worst_case);
+    assert!(proxied.worst_case.fits());
+    let all = env(&small(), &[PROXIED, COMPRESSED, ("RATE_LIMIT_MAX_REQUESTS", "100")]);
+    assert!((16..100).contains(&all.config.limits.max_in_flight), "{:?}", all.worst_case);
+    assert_eq!(all.config.compression.max_concurrent, 1);
+    // A route has what holds for all.
+    assert_eq!(all.config.routes[0].compression.max_concurrent, 1);
+    assert!(all.worst_case.fits() && all.worst_case.total() <= all.config.limits.memory);
+}
+
+#[test]
+fn compression_takes_what_a_quarter_of_the_memory_holds() {
+    let large = env(&machine(), &[COMPRESSED]);
+    assert_eq!((large.config.compression.max_concurrent, large.worst_case.compressors), (64, 64));
+    assert!(large.worst_case.to_string().contains("64 answers compressed x 4MiB"));
+    let lowered = env(&machine(), &[COMPRESSED, ("MEMORY_BUDGET", "100MiB")]);
+    assert_eq!((lowered.config.compression.max_concurrent, lowered.worst_case.compressors), (6, 6));
+    let note = "compression.max_concurrent = 6, not 64: a quarter of limits.memory = 100MiB holds no more of 4MiB each";
+    assert!(lowered.notes.iter().any(|found| found == note), "{:?}", lowered.notes);
+    let shown = lowered.value("compression.max_concurrent").unwrap();
+    assert_eq!((shown.value.as_str(), shown.auto), ("6", false));
+    // So little that nothing is compressed, and everything is served.
+    let none = env(&machine(), &[COMPRESSED, ("MEMORY_BUDGET", "15MiB")]);
+    assert_eq!(none.config.compression.max_concurrent, 0);
+    // Off, it costs nothing and is left as it was set.
+    let off = env(&small(), &[("NESSEN_COMPRESSION_MAX_CONCURRENT", "500")]);
+    assert_eq!((off.config.compression.max_concurrent, off.worst_case.compressors), (500, 0));
+}
+
+#[test]
+fn one_route_is_enough_to_be_counted() {
+    let file = std::env::temp_dir().join(format!("nessen-budget-{}.toml", std::process::id()));
+    let text = "
+[[route]]
+path = '/a'
+respond = { body = 'a' }
+compression = true
+rate_limit = { max_requests = 10, max_keys = 500 }
+[[route]]
+path = '/b'
+upstream = 'http://app'
+rate_limit = { max_requests = 10, max_keys = 300 }
+[[route]]
+path = '/c'
+respond = {}
+rate_limit = 'off'
+";
+    std::fs::write(&file, text).unwrap();
+    let loaded = load(&Sources { file: Some(file.clone()), ..Sources::default() }, &machine());
+    std::fs::remove_file(&file).unwrap();
+    let worst = loaded.unwrap().worst_case;
+    assert_eq!((worst.compressors, worst.tracked_clients), (64, 800));
+    assert_eq!(worst.request_cost, env(&machine(), &[PROXIED]).worst_case.request_cost);
+}
+
+#[test]
+fn half_of_the_descriptors_are_for_what_requests_hold() {
+    let files = |count| Machine { open_files: Some(count), ..machine() };
+    let few = env(&files(1_024), &[PROXIED]);
+    assert_eq!((few.config.limits.max_connections, few.config.limits.max_in_flight), (448, 448));
+    let own = env(&files(1_024), &[]);
+    assert_eq!((own.config.limits.max_connections, own.config.limits.max_in_flight), (896, 1_024));
+}
