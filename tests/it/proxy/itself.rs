@@ -92,7 +92,7 @@ fn a_client_takes_no_crooked_head() {
 fn an_answer_to_nothing_is_there_to_be_taken() {
     // The upstream must offer the poison, or a proxy that refuses it proves nothing.
     let upstream = Upstream::start();
-    for poisonous in ["length-short", "unsolicited", "no-content-body", "not-modified-body", "chunk-poison"] {
+    for poisonous in ["length-short", "unsolicited", "no-content-body", "not-modified-body", "chunk-rest"] {
         let mut client = Client::open(upstream.address);
         client.ask(&Request::get("t", poisonous)).assert_answers_to("t");
         assert_eq!(client.ask(&Request::get("u", "ok")).field("x-token"), Some("poison"), "{poisonous}");

@@ -54,6 +54,26 @@ fn ask(server: &Server, request: &Request) -> Answer {
     Client::open(server.address).ask(request)
 }
 
+/// A client that keeps its connection for as long as it is let.
+struct Caller<'a> {
+    server: &'a Server,
+    open: Option<Client>,
+}
+
+impl<'a> Caller<'a> {
+    fn new(server: &'a Server) -> Self {
+        Self { server, open: None }
+    }
+
+    #[track_caller]
+    fn ask(&mut self, request: &Request) -> Answer {
+        let mut client = self.open.take().unwrap_or_else(|| Client::open(self.server.address));
+        let answer = client.ask(request);
+        self.open = (answer.cut.is_none() && !answer.says_close()).then_some(client);
+        answer
+    }
+}
+
 /// A runtime for clients and upstreams of HTTP/2.
 fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{NO_EJECTION, long, proxy, say};
 use crate::support::Dice;
-use crate::support::client::{Body, Client, Request};
+use crate::support::client::{Answer, Body, Client, Request};
 use crate::support::client2::Client2;
 use crate::support::upstream::{Digest, Seen, Upstream};
 use crate::support::wire::{Fields, Framing};
@@ -202,6 +202,9 @@ fn what_the_upstream_parses_is_what_the_client_sent() {
         } else {
             client.try_ask(&request)
         };
+        if answer.as_ref().is_ok_and(Answer::says_close) {
+            client = Client::open(server.address);
+        }
         let seen = upstream.seen_last(&token);
         let verdict = match (&answer, seen) {
             (Ok(answer), Some(seen)) if answer.status == 200 && answer.cut.is_none() => {
@@ -215,7 +218,7 @@ fn what_the_upstream_parses_is_what_the_client_sent() {
         };
         if let Err(why) = verdict {
             let mut shown =
-                format!("{over} {} {} {:?}: {why}", request.method, request.target, request.fields);
+                format!("{over} {} {}: {why}, of {:?}", request.method, request.target, request.fields);
             shown.truncate(shown.floor_char_boundary(3000));
             wrong.push(shown);
             client = Client::open(server.address);

@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 use super::{proxy, runtime, say};
 use crate::support::client::{Body, Client, Request};
 use crate::support::client2::Client2;
+use crate::support::server::Server;
 use crate::support::upstream::{Digest, Upstream};
+use crate::support::{PATIENCE, assert_eventually};
 
 /// What an event may take on a machine that is not busy.
 const AT_ONCE: Duration = Duration::from_millis(100);
@@ -35,7 +37,7 @@ fn events_arrive_one_by_one() {
         upstream.push(event.as_bytes());
         // A chunk of its own, whole, before the next one is sent.
         let line = client.wire().line().expect("a chunk");
-        assert_eq!(line, format!("{:x}", event.len()).as_bytes());
+        assert!(line.eq_ignore_ascii_case(format!("{:x}", event.len()).as_bytes()), "{line:?}");
         let chunk = client.wire().bytes(event.len() as u64 + 2).expect("an event");
         delays.push(began.elapsed());
         assert_eq!(chunk, format!("{event}\r\n").as_bytes());
@@ -58,7 +60,7 @@ fn events_arrive_one_by_one_over_http_2() {
             let event = format!("data: {number}\n\n");
             let began = Instant::now();
             upstream.push(event.as_bytes());
-            let came = tokio::time::timeout(crate::support::PATIENCE, stream.data()).await;
+            let came = tokio::time::timeout(PATIENCE, stream.data()).await;
             delays.push(began.elapsed());
             assert_eq!(came.expect("an event").unwrap().unwrap(), event.as_bytes());
         }
@@ -81,7 +83,7 @@ fn an_upload_arrives_as_it_is_sent() {
         let before = upstream.read();
         client.send(format!("{:x}\r\n{part}\r\n", part.len()).as_bytes());
         let came = || upstream.read() >= before + part.len() as u64;
-        crate::support::assert_eventually(crate::support::PATIENCE, part, came);
+        assert_eventually(PATIENCE, part, came);
     }
     client.send(b"0\r\n\r\n");
     client.answer().assert_answers(200, "t");
@@ -102,21 +104,66 @@ fn a_long_poll_is_waited_for() {
     client.answer().assert_answers(200, "t");
 }
 
+/// Waits until the server has noticed that nobody wants the answer any more.
+#[track_caller]
+fn assert_given_up(server: &Server, what: &str) {
+    assert_eventually(PATIENCE, what, || server.requests_active() <= 0.0);
+}
+
+/// A client goes: in order, which may mean its sending side alone, or by a reset.
+fn leave(client: Client, reset: bool) {
+    if reset {
+        let socket = client.socket();
+        socket2::SockRef::from(&*socket).set_linger(Some(Duration::ZERO)).unwrap();
+    }
+}
+
 #[test]
-fn a_client_that_leaves_ends_the_request_at_the_upstream() {
+fn a_client_that_has_left_is_missed_at_the_next_event() {
     let upstream = Upstream::start();
     let server = proxy(&upstream, &[]);
-    for fault in ["gate", "events"] {
+    for reset in [false, true] {
         let mut client = Client::open(server.address);
-        let begun = upstream.begun();
-        client.send(&Request::get(fault, fault).bytes());
-        upstream.wait_begun(begun + 1);
-        if fault == "events" {
-            client.head().expect("a head").assert_answers_to(fault);
-        }
-        assert!(server.requests_active() >= 1.0);
-        drop(client);
-        let gone = || server.requests_active() <= 0.0;
-        crate::support::assert_eventually(crate::support::PATIENCE, "the request is over", gone);
+        client.send(&Request::get("t", "events").bytes());
+        client.head().expect("a head").assert_answers_to("t");
+        leave(client, reset);
+        assert_eventually(PATIENCE, "nobody reads any more", || {
+            upstream.push(b"data: is anybody there?\n\n");
+            server.requests_active() <= 0.0
+        });
     }
+}
+
+#[test]
+fn a_client_that_has_left_holds_nothing_once_its_answer_is_there() {
+    let upstream = Upstream::start();
+    let server = proxy(&upstream, &[]);
+    for (number, reset) in [false, true].into_iter().enumerate() {
+        let mut client = Client::open(server.address);
+        client.send(&Request::get("t", "gate").bytes());
+        upstream.wait_begun(number + 1);
+        leave(client, reset);
+    }
+    upstream.open_gate();
+    assert_given_up(&server, "answers that nobody wants");
+}
+
+#[test]
+fn a_stream_that_is_cancelled_ends_the_request_at_the_upstream() {
+    let upstream = Upstream::start();
+    let server = proxy(&upstream, &[]);
+    runtime().block_on(async {
+        let client = Client2::open(server.address).await;
+        for (number, fault) in ["gate", "events"].into_iter().enumerate() {
+            let waiting = client.begin(&Request::get(fault, fault)).await.unwrap();
+            upstream.wait_begun(number + 1);
+            // Whoever drops it cancels it.
+            if fault == "events" {
+                drop(waiting.await.expect("a head"));
+            } else {
+                drop(waiting);
+            }
+            tokio::task::block_in_place(|| assert_given_up(&server, fault));
+        }
+    });
 }

@@ -65,6 +65,7 @@ fn a_thousand_messages_come_back() {
     say(&format!("1000 messages there and back in {:?}", began.elapsed()));
     echo(&mut client, &Frame::close(), [1, 2, 3, 4]);
     client.assert_ended();
+    drop(client);
     assert_eventually(PATIENCE, "no tunnel left", || sum(&server, TUNNELS, &[]) <= 0.0);
 }
 

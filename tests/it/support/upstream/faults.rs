@@ -100,7 +100,7 @@ pub(crate) fn fault(name: &str, request: &Seen) -> Option<Vec<Step>> {
             then(chunked(&format!("5;{}\r\nhello\r\n0\r\n\r\n", "e".repeat(1 << 20))), Step::Stall)
         }
         "chunk-extension" => chunked("5;name=value;other\r\nhello\r\n0\r\n\r\n"),
-        "chunk-poison" => chunked(&format!("5\r\nhello\r\n0\r\n\r\n{POISON}")),
+        "chunk-rest" => chunked(&format!("5\r\nhello\r\n0\r\n\r\n{POISON}")),
         "length-long" => then(part(), Step::Close),
         "length-short" => vec![send(ok("Content-Length: 2\r\n") + "ok" + POISON)],
         "length-two" => odd("Content-Length: 3\r\n"),
@@ -147,7 +147,7 @@ pub(crate) fn fault(name: &str, request: &Seen) -> Option<Vec<Step>> {
             let flood = "HTTP/1.1 100 Continue\r\n\r\n".repeat(2000);
             vec![send(flood), send(ok("Content-Length: 2\r\n") + "ok")]
         }
-        "header-huge" => odd(&format!("X-Huge: {}\r\n", "h".repeat(80 << 10))),
+        "header-huge" => odd(&format!("X-Huge: {}\r\n", "h".repeat(200 << 10))),
         "header-endless" => vec![send("HTTP/1.1 200 OK\r\nX-Huge: "), send("h".repeat(8 << 20)), Step::Stall],
         "header-nul" => odd("X-Nul: a\0b\r\n"),
         "header-cr" => odd("X-Cr: a\rX-Split: poison\r\n"),

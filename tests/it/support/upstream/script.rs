@@ -111,7 +111,7 @@ pub(super) fn after_body(request: &Seen, upstream: &str) -> Vec<Step> {
             let lines =
                 "Trailer: X-Sum, Content-Length, Host, Authorization\r\nTransfer-Encoding: chunked\r\n";
             let trailers = "X-Sum: 7\r\nContent-Length: 3\r\nTransfer-Encoding: gzip\r\nHost: poison\r\n\
-                            Authorization: poison\r\nSet-Cookie: poison=1\r\nX-Token: poison\r\n\
+                            Authorization: poison\r\nSet-Cookie: poison=1\r\n\
                             Connection: close\r\nX-Forwarded-For: 6.6.6.6\r\n";
             vec![send(head("200 OK", token, lines) + "2\r\nok\r\n0\r\n" + trailers + "\r\n")]
         }
