@@ -13,7 +13,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use super::Inner;
 use super::balance::Lease;
 use super::fields::filter_trailers;
-use super::http1::Http1;
+use super::http1::{Broken, Http1};
 use super::http2::Stream;
 use super::pool::{Counted, Pool};
 use super::series::Series;
@@ -26,7 +26,6 @@ pub struct UpstreamBody(Box<Streaming>);
 
 #[derive(Debug)]
 struct Streaming {
-    body: Incoming,
     carrier: Carrier,
     proxy: Arc<Inner>,
     /// The address counts it in flight until the last byte.
@@ -43,22 +42,39 @@ struct Streaming {
 pub(super) enum Carrier {
     /// A connection of our own, which we drive.
     Http1(Box<Http1>),
-    /// A stream on one that is driven elsewhere; held for its place there.
-    Http2(#[expect(dead_code, reason = "it counts for as long as it is held")] Stream),
+    /// A stream on one that is driven elsewhere, held for its place there; and its body.
+    Http2(#[expect(dead_code, reason = "it counts for as long as it is held")] Stream, Incoming),
     /// Given back, or given up.
     None,
 }
 
+impl Carrier {
+    /// Bytes that are still to come, where that is known.
+    pub(super) fn left(&self) -> Option<u64> {
+        match self {
+            Self::Http1(connection) => connection.left(),
+            Self::Http2(_, body) => body.size_hint().exact(),
+            Self::None => Some(0),
+        }
+    }
+
+    fn is_end(&self) -> bool {
+        match self {
+            Self::Http1(connection) => connection.is_end(),
+            Self::Http2(_, body) => body.is_end_stream(),
+            Self::None => true,
+        }
+    }
+}
+
 impl UpstreamBody {
     pub(super) fn new(
-        body: Incoming,
         carrier: Carrier,
         proxy: Arc<Inner>,
         lease: Lease<Pool>,
         active: Counted<Series>,
     ) -> Self {
         Self(Box::new(Streaming {
-            body,
             carrier,
             proxy,
             lease,
@@ -78,15 +94,15 @@ impl UpstreamBody {
     /// It is broken.
     pub(super) fn look_ahead(&mut self, cx: &mut Context<'_>) -> Result<(), Refusal> {
         let this = &mut *self.0;
-        if this.body.is_end_stream() {
-            this.ends(cx);
+        if this.carrier.is_end() {
+            this.ends();
             return Ok(());
         }
         match this.next(cx) {
             Poll::Pending => {}
-            Poll::Ready(None) => this.ends(cx),
+            Poll::Ready(None) => this.ends(),
             Poll::Ready(Some(Err(_))) => return Err(this.breaks()),
-            Poll::Ready(Some(Ok(frame))) => this.ahead = Some(this.passes(frame, cx)),
+            Poll::Ready(Some(Ok(frame))) => this.ahead = Some(this.passes(frame)),
         }
         Ok(())
     }
@@ -94,33 +110,31 @@ impl UpstreamBody {
 
 impl Streaming {
     /// The next frame, or that there is none yet.
-    fn next(&mut self, cx: &mut Context<'_>) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
-        let body = Pin::new(&mut self.body);
-        let frame = body.poll_frame(cx);
-        let Carrier::Http1(connection) = &mut self.carrier else { return frame };
-        if frame.is_ready() {
-            return frame;
+    fn next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        match &mut self.carrier {
+            Carrier::Http1(connection) => connection.poll_frame(cx),
+            Carrier::Http2(_, body) => {
+                Pin::new(body).poll_frame(cx).map(|frame| frame.map(|frame| frame.map_err(|_| Broken)))
+            }
+            Carrier::None => Poll::Ready(None),
         }
-        // It reads only what was asked for just now; and when it ends, the body knows why.
-        let _ = connection.poll(cx);
-        Pin::new(&mut self.body).poll_frame(cx)
     }
 
     /// The last byte is here: the connection may carry another request.
-    fn ends(&mut self, cx: &mut Context<'_>) {
+    fn ends(&mut self) {
         if let Carrier::Http1(mut connection) = std::mem::replace(&mut self.carrier, Carrier::None)
-            && connection.is_done(cx)
+            && connection.is_done()
         {
             self.proxy.keep(connection, &self.lease);
         }
     }
 
     /// A frame on its way to the client.
-    fn passes(&mut self, frame: Frame<Bytes>, cx: &mut Context<'_>) -> Frame<Bytes> {
+    fn passes(&mut self, frame: Frame<Bytes>) -> Frame<Bytes> {
         self.waiting = false;
         // Nobody asks a body that says so for its end.
-        if self.body.is_end_stream() {
-            self.ends(cx);
+        if self.carrier.is_end() {
+            self.ends();
         }
         match frame.into_trailers() {
             Ok(mut trailers) => {
@@ -166,21 +180,21 @@ impl Body for UpstreamBody {
         match this.next(cx) {
             Poll::Pending => this.wait(cx).map(|refusal| Some(Err(refusal.into()))),
             Poll::Ready(None) => {
-                this.ends(cx);
+                this.ends();
                 Poll::Ready(None)
             }
             Poll::Ready(Some(Err(_))) => Poll::Ready(Some(Err(this.breaks().into()))),
-            Poll::Ready(Some(Ok(frame))) => Poll::Ready(Some(Ok(this.passes(frame, cx)))),
+            Poll::Ready(Some(Ok(frame))) => Poll::Ready(Some(Ok(this.passes(frame)))),
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.0.ahead.is_none() && self.0.body.is_end_stream()
+        self.0.ahead.is_none() && self.0.carrier.is_end()
     }
 
     fn size_hint(&self) -> SizeHint {
         let ahead = self.0.ahead.as_ref().and_then(Frame::data_ref).map_or(0, Bytes::len) as u64;
-        match self.0.body.size_hint().exact() {
+        match self.0.carrier.left() {
             Some(left) => SizeHint::with_exact(left + ahead),
             None => SizeHint::default(),
         }

@@ -93,12 +93,6 @@ impl Failure {
         Self { blame: None, ..Self::new(Reason::MalformedRequest, balance::Failure::Fast, detail) }
     }
 
-    pub(super) fn of_http1<T>(error: &TrySendError<T>, used: bool) -> Self {
-        let sent = error.message().is_none();
-        let stale = used && is_closed(error.error());
-        Self { sent, stale, ..Self::of(error.error()) }
-    }
-
     pub(super) fn of_http2<T>(error: &TrySendError<T>) -> Self {
         // A stream that was refused, or came after the last one that counts, was not looked at
         // (RFC 9113 sections 6.8 and 8.7).
@@ -135,18 +129,6 @@ impl Failure {
             None => refusal,
         }
     }
-}
-
-/// Whether the connection ended, in one of the ways in which connections do.
-fn is_closed(error: &hyper::Error) -> bool {
-    let ended = |kind| {
-        use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, UnexpectedEof};
-        matches!(kind, BrokenPipe | ConnectionAborted | ConnectionReset | NotConnected | UnexpectedEof)
-    };
-    error.is_incomplete_message()
-        || error.is_closed()
-        || error.is_canceled()
-        || cause::<io::Error>(error).is_some_and(|error| ended(error.kind()))
 }
 
 /// Whether it ended because one side found that the other does not keep to HTTP/2.

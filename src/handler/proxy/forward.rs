@@ -8,9 +8,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderValue, Method, Request, Response, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header, response};
 use http_body::Body;
-use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
 
@@ -19,7 +18,7 @@ use super::answer::{Carrier, UpstreamBody};
 use super::balance::{self, Lease, Unavailable};
 use super::failure::Failure;
 use super::head::{self, Ask, Length};
-use super::http1::{Http1, switches};
+use super::http1::{Http1, Outgoing, Sending};
 use super::pool::{Counted, Pool};
 use super::series::Series;
 use super::tunnel::{self, Held, Tunnels};
@@ -47,7 +46,7 @@ pub(super) struct Journey {
 }
 
 /// The head of an answer, and what brings the rest.
-type Answered = (Response<Incoming>, Carrier);
+type Answered = (response::Parts, Carrier);
 
 impl Journey {
     /// In a box of its own: what a future takes along when it begins, it holds twice.
@@ -91,21 +90,15 @@ impl Journey {
                 self.within(clock.as_mut(), attempt).await
             };
             let failure = match answered {
-                Ok((response, _)) if switches(&response) && !self.is_switch(&response) => {
-                    Failure::unasked_switch()
-                }
-                Ok((response, _)) if !head::is_understood(&response) => {
-                    Failure::invalid("the upstream's answer is encoded in a way that is not understood")
-                }
-                Ok((response, carrier)) => {
+                Ok((parts, _)) if switches(&parts) && !self.is_switch(&parts) => Failure::unasked_switch(),
+                Ok((mut parts, carrier)) => {
                     lease.succeeded();
-                    series.answered(response.status(), begun.elapsed());
-                    if switches(&response) {
-                        return Box::pin(self.tunnel(response, carrier, lease, active)).await;
+                    series.answered(parts.status, begun.elapsed());
+                    head::answer(&mut parts, &self.sent.method, carrier.left());
+                    if switches(&parts) {
+                        return self.tunnel(parts, carrier, lease, active);
                     }
-                    let (mut parts, body) = response.into_parts();
-                    head::answer(&mut parts, &self.sent.method, body.size_hint().exact());
-                    let mut body = UpstreamBody::new(body, carrier, proxy.clone(), lease, active);
+                    let mut body = UpstreamBody::new(carrier, proxy.clone(), lease, active);
                     // Nothing has been said to the client yet: what is wrong with the answer right
                     // from its beginning can still be told.
                     poll_fn(|cx| Poll::Ready(body.look_ahead(cx))).await?;
@@ -139,11 +132,13 @@ impl Journey {
     /// (RFC 9110 section 9.2.2); and none of its body is gone. An upstream that answered, if only
     /// nonsense, is not asked again.
     fn may_retry(&self, failure: &Failure) -> bool {
-        let method = &self.sent.method;
-        let idempotent = method.is_idempotent() || *method == Method::TRACE;
         failure.blame.is_some_and(|blame| blame != balance::Failure::Invalid)
-            && (!failure.sent || idempotent)
+            && (!failure.sent || self.is_idempotent())
             && self.source.as_ref().is_none_or(|source| !source.has_begun())
+    }
+
+    fn is_idempotent(&self) -> bool {
+        self.sent.method.is_idempotent() || self.sent.method == Method::TRACE
     }
 
     /// An attempt, within the request's time.
@@ -189,26 +184,35 @@ impl Journey {
             },
         };
         let body = self.source.as_ref().map_or(Upload::Empty, Source::lend);
-        let request = head::request(&self.sent, &self.exchange, &ask, body)
-            .ok_or_else(|| Failure::invalid("the request cannot be put in HTTP/2"))?;
         // What is rare is boxed, here and below: this future is moved into one box with all that it
         // may ever hold.
         if !http1 {
+            let request = head::http2(&self.sent, &self.exchange, &ask, body)
+                .ok_or_else(|| Failure::invalid("the request cannot be put in HTTP/2"))?;
             return Box::pin(self.http2(lease, request)).await;
         }
-        let kept = endpoint.pool.take(options.keepalive_timeout, upstream.series.0.connections_idle());
-        let mut connection = match kept {
+        // One that may not be sent twice must not be sent into a connection that has ended.
+        let certain = self.source.is_some() || !self.is_idempotent();
+        let gauge = upstream.series.0.connections_idle();
+        let mut connection = match endpoint.pool.take(options.keepalive_timeout, certain, gauge) {
             Some(connection) => connection,
             None => Box::pin(connected(Http1::open(endpoint.address), options.connect_timeout)).await?,
         };
-        let answer = if self.expects {
-            Box::pin(self.expecting(&mut connection, request)).await?
+        let sending = connection.send(Outgoing {
+            head: |out: &mut Vec<u8>| head::write_http1(out, &self.sent, &self.exchange, &ask),
+            method: &self.sent.method,
+            body,
+            length: ask.length,
+            source: self.source.as_ref(),
+        });
+        let parts = if self.expects {
+            Box::pin(self.expecting(sending)).await?
         } else if options.first_byte_timeout.is_some() {
-            Box::pin(self.first_byte(connection.send(request))).await?
+            Box::pin(self.first_byte(sending)).await?
         } else {
-            connection.send(request).await?
+            sending.await?
         };
-        Ok((answer, Carrier::Http1(connection)))
+        Ok((parts, Carrier::Http1(connection)))
     }
 
     /// Asks one address that speaks HTTP/2.
@@ -217,24 +221,13 @@ impl Journey {
         let endpoint = lease.endpoint();
         let opening = endpoint.pool.http2.stream(endpoint.address);
         let mut stream = connected(opening, self.proxy.options.connect_timeout).await?;
-        let answer = self.first_byte(stream.send(request)).await?;
-        Ok((answer, Carrier::Http2(stream)))
+        let (parts, body) = self.first_byte(stream.send(request)).await?.into_parts();
+        Ok((parts, Carrier::Http2(stream, body)))
     }
 
     /// Sends a request whose client waits for the upstream's word before it sends its body.
-    async fn expecting(
-        &self,
-        connection: &mut Http1,
-        mut request: Request<Upload>,
-    ) -> Result<Response<Incoming>, Failure> {
-        if let Some(source) = self.source.clone() {
-            hyper::ext::on_informational(&mut request, move |interim| {
-                if interim.status() == http::StatusCode::CONTINUE {
-                    source.open();
-                }
-            });
-        }
-        let mut answer = pin!(self.first_byte(connection.send(request)));
+    async fn expecting(&self, sending: Sending<'_>) -> Result<response::Parts, Failure> {
+        let mut answer = pin!(self.first_byte(sending));
         tokio::select! {
             answer = &mut answer => return answer,
             () = sleep(EXPECT_PATIENCE) => self.open(),
@@ -249,10 +242,7 @@ impl Journey {
     }
 
     /// Waits for the head of the answer, and from the end of the request on not for too long.
-    async fn first_byte(
-        &self,
-        answer: impl Future<Output = Result<Response<Incoming>, Failure>>,
-    ) -> Result<Response<Incoming>, Failure> {
+    async fn first_byte<T>(&self, answer: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
         let Some(limit) = self.proxy.options.first_byte_timeout else { return answer.await };
         let mut answer = pin!(answer);
         let mut clock: Option<Pin<Box<Sleep>>> = None;
@@ -270,27 +260,25 @@ impl Journey {
     }
 
     /// Whether an answer changes to the protocol that was asked for.
-    fn is_switch(&self, response: &Response<Incoming>) -> bool {
-        let to = response.headers().get(header::UPGRADE).map(HeaderValue::as_bytes);
+    fn is_switch(&self, answer: &response::Parts) -> bool {
+        let to = answer.headers.get(header::UPGRADE).map(HeaderValue::as_bytes);
         self.upgrade
             .as_ref()
             .is_some_and(|(asked, _)| to.is_some_and(|to| to.eq_ignore_ascii_case(asked.as_bytes())))
     }
 
     /// Lets the connection be what both sides have agreed on.
-    async fn tunnel(
+    fn tunnel(
         mut self: Box<Self>,
-        response: Response<Incoming>,
+        mut parts: response::Parts,
         carrier: Carrier,
         lease: Lease<Pool>,
         active: Counted<Series>,
     ) -> Result<Response<AnswerBody>, Refusal> {
-        let (mut parts, body) = response.into_parts();
-        head::answer(&mut parts, &self.sent.method, body.size_hint().exact());
         let (Carrier::Http1(connection), Some((to, client))) = (carrier, self.upgrade.take()) else {
             return Err(Failure::unasked_switch().into_refusal());
         };
-        let (socket, said) = connection.leave().await.map_err(Failure::into_refusal)?;
+        let (socket, said) = connection.leave();
         parts.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         parts.headers.insert(header::UPGRADE, to);
         let held = Held {
@@ -303,6 +291,11 @@ impl Journey {
         tokio::spawn(tunnel::run(client, socket, said, idle, held));
         Ok(Response::from_parts(parts, AnswerBody::Empty))
     }
+}
+
+/// Whether an answer says that the protocol changes.
+fn switches(answer: &response::Parts) -> bool {
+    answer.status == StatusCode::SWITCHING_PROTOCOLS
 }
 
 /// Waits for a connection, and not for too long.

@@ -1,9 +1,9 @@
 //! Who asks, told to the upstream: `X-Forwarded-*`, `X-Real-IP`, and `Forwarded`
 //! ([RFC 7239](https://www.rfc-editor.org/rfc/rfc7239)).
 
-use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
+use super::head::Sink;
 use crate::client_address::write_address;
 use crate::exchange::Exchange;
 
@@ -24,18 +24,18 @@ pub(super) fn is_written(name: &HeaderName) -> bool {
 }
 
 /// Writes the fields of this hop: behind what a trusted peer sent, in place of anybody else's.
-pub(super) fn write(out: &mut HeaderMap, sent: &HeaderMap, exchange: &Exchange, host: Option<&HeaderValue>) {
+pub(super) fn write(out: &mut impl Sink, sent: &HeaderMap, exchange: &Exchange, host: Option<&HeaderValue>) {
     let believed = |name: &HeaderName| sent.get(name).filter(|_| exchange.trusted_peer);
     let peer = exchange.peer.ip().to_canonical();
     let proto = believed(&PROTO).cloned().unwrap_or(HeaderValue::from_static("http"));
     let host = believed(&HOST).or(host);
 
-    // One buffer for all three, cut up at its end.
-    let mut text = Vec::with_capacity(192);
+    let mut text = Vec::with_capacity(128);
     join(&mut text, sent, &FOR, exchange.trusted_peer);
     write_address(&mut text, peer);
-    let end_of_for = text.len();
+    out.put_made(&FOR, &text);
 
+    text.clear();
     join(&mut text, sent, &header::FORWARDED, exchange.trusted_peer);
     // Colons and brackets make it a quoted string.
     let (before, after): (&[u8], &[u8]) = if peer.is_ipv6() { (b"for=\"[", b"]\"") } else { (b"for=", b"") };
@@ -49,17 +49,14 @@ pub(super) fn write(out: &mut HeaderMap, sent: &HeaderMap, exchange: &Exchange, 
         }
     }
     text.extend_from_slice(if proto == "https" { b";proto=https" } else { b";proto=http" });
-    let end_of_forwarded = text.len();
+    out.put_made(&header::FORWARDED, &text);
 
+    text.clear();
     write_address(&mut text, exchange.client);
-
-    let mut text = Bytes::from(text);
-    put(out, FOR, text.split_to(end_of_for));
-    put(out, header::FORWARDED, text.split_to(end_of_forwarded - end_of_for));
-    put(out, REAL_IP, text);
-    out.insert(PROTO, proto);
+    out.put_made(&REAL_IP, &text);
+    out.put(&PROTO, &proto);
     if let Some(host) = host {
-        out.insert(HOST, host.clone());
+        out.put(&HOST, host);
     }
 }
 
@@ -97,12 +94,6 @@ fn is_whole(list: &str) -> bool {
         }
     }
     !quoted
-}
-
-fn put(out: &mut HeaderMap, name: HeaderName, text: Bytes) {
-    if let Ok(value) = HeaderValue::from_maybe_shared(text) {
-        out.insert(name, value);
-    }
 }
 
 #[cfg(test)]

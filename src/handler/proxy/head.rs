@@ -6,6 +6,7 @@ use http::{Method, Request, StatusCode, Uri, Version, uri};
 
 use super::fields::{Listed, is_alias, is_of_the_hop};
 use super::forwarded;
+use super::http1::field;
 use super::url::UpstreamProtocol;
 use crate::exchange::Exchange;
 
@@ -52,20 +53,73 @@ pub(super) enum Length {
     Open,
 }
 
-/// The head of the request to the upstream. It is built anew rather than changed, so that what the
-/// client sent is still there for another attempt.
-pub(super) fn request<B>(sent: &Parts, exchange: &Exchange, ask: &Ask<'_>, body: B) -> Option<Request<B>> {
+/// Where the fields of a request go: into a map, or straight to the wire.
+pub(super) trait Sink {
+    /// Adds a field.
+    fn put(&mut self, name: &HeaderName, value: &HeaderValue);
+    /// Adds a field whose value was made here.
+    fn put_made(&mut self, name: &HeaderName, value: &[u8]);
+}
+
+impl Sink for HeaderMap {
+    fn put(&mut self, name: &HeaderName, value: &HeaderValue) {
+        self.append(name.clone(), value.clone());
+    }
+
+    fn put_made(&mut self, name: &HeaderName, value: &[u8]) {
+        if let Ok(value) = HeaderValue::from_bytes(value) {
+            self.append(name.clone(), value);
+        }
+    }
+}
+
+/// What is made here is made of addresses, hosts and numbers: nothing in it ends the line.
+impl Sink for Vec<u8> {
+    fn put(&mut self, name: &HeaderName, value: &HeaderValue) {
+        field(self, name.as_str(), value.as_bytes());
+    }
+
+    fn put_made(&mut self, name: &HeaderName, value: &[u8]) {
+        field(self, name.as_str(), value);
+    }
+}
+
+/// Writes the head of a request as HTTP/1.1. What the client sent stays as it is, for another
+/// attempt.
+pub(super) fn write_http1(out: &mut Vec<u8>, sent: &Parts, exchange: &Exchange, ask: &Ask<'_>) {
+    let target = sent.uri.path_and_query().map_or("/", uri::PathAndQuery::as_str);
+    for part in [sent.method.as_str(), " ", target, " HTTP/1.1\r\n"] {
+        out.extend_from_slice(part.as_bytes());
+    }
+    let host = host(sent);
+    // First, as RFC 9110 section 7.2 asks.
+    let to = if ask.keep_host { host.as_ref().unwrap_or(ask.authority) } else { ask.authority };
+    out.put(&header::HOST, to);
+    fields(out, sent, exchange, ask, host.as_ref());
+    out.extend_from_slice(b"\r\n");
+}
+
+/// The request as HTTP/2; `None`: it cannot be one.
+pub(super) fn http2<B>(sent: &Parts, exchange: &Exchange, ask: &Ask<'_>, body: B) -> Option<Request<B>> {
     let host = host(sent);
     let mut headers = HeaderMap::with_capacity(sent.headers.len() + 8);
+    fields(&mut headers, sent, exchange, ask, host.as_ref());
     let to = if ask.keep_host { host.as_ref().unwrap_or(ask.authority) } else { ask.authority };
-    let http2 = ask.protocol == UpstreamProtocol::H2c;
-    // First, as RFC 9110 section 7.2 asks.
-    if !http2 {
-        headers.insert(header::HOST, to.clone());
-    }
+    let mut request = Request::new(body);
+    *request.uri_mut() = target(sent, to)?;
+    *request.method_mut() = sent.method.clone();
+    *request.version_mut() = Version::HTTP_2;
+    *request.headers_mut() = headers;
+    Some(request)
+}
+
+/// All fields but `Host`.
+fn fields(out: &mut impl Sink, sent: &Parts, exchange: &Exchange, ask: &Ask<'_>, host: Option<&HeaderValue>) {
     let listed = Listed::of(&sent.headers, Some(ask.request_id_header));
-    let trailers =
-        sent.headers.get(header::TE).is_some_and(|te| te.as_bytes().eq_ignore_ascii_case(b"trailers"));
+    let http2 = ask.protocol == UpstreamProtocol::H2c;
+    // HTTP/2 may send one cookie a field; everywhere else they are one field (RFC 9113 section 8.2.3).
+    let join_cookies = sent.version == Version::HTTP_2 && !http2;
+    let mut cookies = Vec::new();
     for (name, value) in &sent.headers {
         let dropped = is_of_the_hop(name)
             || matches!(*name, header::HOST | header::CONTENT_LENGTH | header::EXPECT)
@@ -73,66 +127,47 @@ pub(super) fn request<B>(sent: &Parts, exchange: &Exchange, ask: &Ask<'_>, body:
             || name == ask.request_id_header
             || listed.has(name)
             || is_alias(name.as_str());
-        if !dropped {
-            headers.append(name.clone(), value.clone());
+        if dropped {
+            continue;
         }
+        if join_cookies && *name == header::COOKIE {
+            cookies.push(value.as_bytes());
+            continue;
+        }
+        out.put(name, value);
     }
-    forwarded::write(&mut headers, &sent.headers, exchange, host.as_ref());
-    headers.append(header::VIA, via(sent.version));
+    if !cookies.is_empty() {
+        out.put_made(&header::COOKIE, &cookies.join(&b"; "[..]));
+    }
+    forwarded::write(out, &sent.headers, exchange, host);
+    out.put(&header::VIA, &via(sent.version));
     if let Some(id) = exchange.request_id.get() {
-        headers.insert(ask.request_id_header.clone(), id.clone());
+        out.put(ask.request_id_header, id);
     }
     if let Some(protocol) = ask.upgrade {
-        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-        headers.insert(header::UPGRADE, protocol.clone());
-    } else if http2 && trailers {
-        headers.insert(header::TE, HeaderValue::from_static("trailers"));
+        out.put(&header::CONNECTION, &HeaderValue::from_static("upgrade"));
+        out.put(&header::UPGRADE, protocol);
+    } else if http2
+        && sent.headers.get(header::TE).is_some_and(|te| te.as_bytes().eq_ignore_ascii_case(b"trailers"))
+    {
+        out.put(&header::TE, &HeaderValue::from_static("trailers"));
     }
     if ask.expect {
-        headers.insert(header::EXPECT, HeaderValue::from_static("100-continue"));
+        out.put(&header::EXPECT, &HeaderValue::from_static("100-continue"));
     }
-    length_of_request(&mut headers, sent, ask);
-    join_cookies(&mut headers, sent.version, ask.protocol);
-    let target = target(sent, http2.then_some(to))?;
-    let mut request = Request::new(body);
-    *request.method_mut() = sent.method.clone();
-    *request.uri_mut() = target;
-    *request.version_mut() = if http2 { Version::HTTP_2 } else { Version::HTTP_11 };
-    *request.headers_mut() = headers;
-    Some(request)
-}
-
-/// One length, as it was understood here. It is written out: the parser's own client sends no body
-/// of unknown length with a GET, and says nothing of an empty one.
-fn length_of_request(headers: &mut HeaderMap, sent: &Parts, ask: &Ask<'_>) {
     match ask.length {
         Length::Exactly(bytes) => {
-            headers.insert(header::CONTENT_LENGTH, bytes.into());
+            out.put_made(&header::CONTENT_LENGTH, itoa::Buffer::new().format(bytes).as_bytes());
         }
-        Length::Open if ask.protocol == UpstreamProtocol::Http1 => {
-            headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-        }
+        Length::Open if !http2 => out.put(&header::TRANSFER_ENCODING, &HeaderValue::from_static("chunked")),
         Length::Open => {}
         // Some servers want to be told where a body could have been (RFC 9110 section 8.6).
         Length::None => {
             let expected = [Method::POST, Method::PUT, Method::PATCH].contains(&sent.method);
             if expected || sent.headers.contains_key(header::CONTENT_LENGTH) {
-                headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+                out.put(&header::CONTENT_LENGTH, &HeaderValue::from_static("0"));
             }
         }
-    }
-}
-
-/// HTTP/2 may send one cookie a field; everywhere else they are one field (RFC 9113 section 8.2.3).
-fn join_cookies(headers: &mut HeaderMap, from: Version, to: UpstreamProtocol) {
-    if from != Version::HTTP_2 || to != UpstreamProtocol::Http1 {
-        return;
-    }
-    let cookies: Vec<&[u8]> = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
-    if cookies.len() > 1
-        && let Ok(joined) = HeaderValue::from_bytes(&cookies.join(&b"; "[..]))
-    {
-        headers.insert(header::COOKIE, joined);
     }
 }
 
@@ -144,19 +179,14 @@ fn host(sent: &Parts) -> Option<HeaderValue> {
     }
 }
 
-/// The target without its authority in HTTP/1.1, and with one in HTTP/2.
-fn target(sent: &Parts, authority: Option<&HeaderValue>) -> Option<Uri> {
+/// The target with its authority. `*` cannot stand behind one: there is none for it.
+fn target(sent: &Parts, authority: &HeaderValue) -> Option<Uri> {
     let path = sent.uri.path_and_query().cloned().unwrap_or(uri::PathAndQuery::from_static("/"));
     let mut parts = uri::Parts::default();
-    if let Some(authority) = authority {
-        parts.scheme = Some(uri::Scheme::HTTP);
-        parts.authority = Some(authority.to_str().ok()?.parse().ok()?);
-        // `*` cannot stand behind an authority; HTTP/2 writes it as a path of its own.
-        if path.as_str() == "*" {
-            return None;
-        }
-    }
-    parts.path_and_query = Some(path);
+    parts.scheme = Some(uri::Scheme::HTTP);
+    parts.authority = Some(authority.to_str().ok()?.parse().ok()?);
+    parts.path_and_query = Some(path).filter(|path| path.as_str() != "*");
+    parts.path_and_query.as_ref()?;
     Uri::from_parts(parts).ok()
 }
 
@@ -176,18 +206,6 @@ pub(super) fn upgrade(sent: &Parts, has_body: bool) -> Option<&HeaderValue> {
     let known = !text.is_empty() && !text.contains(&b',') && !text.to_ascii_lowercase().starts_with(b"h2c");
     let fits = sent.version == Version::HTTP_11 && sent.method == Method::GET && !has_body;
     (listed && known && fits).then_some(protocol)
-}
-
-/// Whether the body of an answer was understood: the only transfer coding that is, is a single
-/// `chunked` (RFC 9112 section 6.1). The parser reads others until the connection ends, and would
-/// pass on what is still encoded.
-pub(super) fn is_understood<B>(answer: &http::Response<B>) -> bool {
-    let mut codings = answer.headers().get_all(header::TRANSFER_ENCODING).iter();
-    match (codings.next(), codings.next()) {
-        (None, _) => true,
-        (Some(coding), None) => coding.as_bytes().eq_ignore_ascii_case(b"chunked"),
-        (Some(_), Some(_)) => false,
-    }
 }
 
 /// Makes an upstream's head one that may be passed on. `exact` is the length that its body has,

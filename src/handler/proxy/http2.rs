@@ -10,7 +10,7 @@ use hyper::client::conn::http2::{Builder, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 
 use super::failure::{self, Failure};
-use super::io::{Doubt, Socket};
+use super::io::Socket;
 use super::upload::Upload;
 
 /// Streams on one connection before another is opened: what most servers allow.
@@ -60,7 +60,7 @@ impl Http2 {
         if let Some(stream) = self.existing() {
             return Ok(stream);
         }
-        let socket = Socket::connect(address, Doubt::default()).await?;
+        let socket = Socket::connect(address).await?;
         let mut builder = Builder::new(TokioExecutor::new());
         builder
             .initial_stream_window_size(STREAM_WINDOW)

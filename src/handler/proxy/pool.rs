@@ -25,12 +25,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Pool {
     /// The connection that was used last and is still fit: the others may then grow old and go.
-    pub(super) fn take(&self, timeout: Duration, gauge: &AtomicI64) -> Option<Box<Http1>> {
+    /// `certain`: see [`Http1::is_fit`].
+    pub(super) fn take(&self, timeout: Duration, certain: bool, gauge: &AtomicI64) -> Option<Box<Http1>> {
         while self.kept.load(Ordering::Relaxed) > 0 {
             let mut connection = lock(&self.idle).pop_back()?;
             self.went(1, gauge);
-            // Asked without the lock: it is a system call.
-            if connection.idle_since.elapsed() < timeout && connection.is_fit() {
+            // Asked without the lock: it can be a system call.
+            if connection.idle_since.elapsed() < timeout && connection.is_fit(certain) {
                 return Some(connection);
             }
         }
@@ -57,7 +58,7 @@ impl Pool {
         let before = all.len();
         let mut fit: VecDeque<Box<Http1>> = all
             .into_iter()
-            .filter_map(|mut one| (one.idle_since.elapsed() < timeout && one.is_fit()).then_some(one))
+            .filter_map(|mut one| (one.idle_since.elapsed() < timeout && one.is_fit(false)).then_some(one))
             .collect();
         self.went(before - fit.len(), gauge);
         let mut idle = lock(&self.idle);

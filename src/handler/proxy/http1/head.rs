@@ -1,0 +1,252 @@
+//! The head of an answer.
+
+use std::mem::MaybeUninit;
+
+use bytes::{Bytes, BytesMut};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{Method, StatusCode, Version};
+
+use super::chunked::Chunked;
+
+/// Fields of a head.
+const MAX_FIELDS: usize = 100;
+/// Bytes of a head.
+const MAX_HEAD: usize = 64 * 1024;
+
+/// A head, and what it says of what follows.
+#[derive(Debug)]
+pub(super) struct Head {
+    pub(super) status: StatusCode,
+    pub(super) version: Version,
+    pub(super) fields: HeaderMap,
+    pub(super) body: Reading,
+    /// Whether the connection can carry another message behind this one.
+    pub(super) keep: bool,
+}
+
+/// What is still to be read of a body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reading {
+    /// So many bytes.
+    Length(u64),
+    /// Chunks.
+    Chunked(Chunked),
+    /// All that comes until the connection ends.
+    Close,
+}
+
+/// It is not HTTP, or not HTTP that can be read in one way alone.
+#[derive(Debug)]
+pub(super) struct Invalid;
+
+/// Takes a head from the input, once it is whole.
+pub(super) fn parse(input: &mut BytesMut, method: &Method) -> Result<Option<Head>, Invalid> {
+    let mut fields = [const { MaybeUninit::uninit() }; MAX_FIELDS];
+    let mut answer = httparse::Response::new(&mut []);
+    let parsed = httparse::ParserConfig::default()
+        .parse_response_with_uninit_headers(&mut answer, input, &mut fields)
+        .map_err(|_| Invalid)?;
+    let httparse::Status::Complete(length) = parsed else {
+        return if input.len() > MAX_HEAD { Err(Invalid) } else { Ok(None) };
+    };
+    let version = if answer.version == Some(1) { Version::HTTP_11 } else { Version::HTTP_10 };
+    let status = answer.code.and_then(|code| StatusCode::from_u16(code).ok()).ok_or(Invalid)?;
+    let places = places(answer.headers, input);
+    let count = answer.headers.len();
+    let fields = collect(&input.split_to(length).freeze(), places.get(..count).unwrap_or_default());
+    let (fields, keep) = (fields.ok_or(Invalid)?, keep_alive(version));
+    let keep = connection(&fields).unwrap_or(keep);
+    let (body, keep) = framing(&fields, status, version, method, keep)?;
+    Ok(Some(Head { status, version, fields, body, keep }))
+}
+
+/// The fields of a section that ends in an empty line.
+pub(super) fn fields(section: Bytes) -> Option<HeaderMap> {
+    let mut headers = [httparse::EMPTY_HEADER; MAX_FIELDS];
+    let httparse::Status::Complete((_, headers)) = httparse::parse_headers(&section, &mut headers).ok()?
+    else {
+        return None;
+    };
+    let places = places(headers, &section);
+    collect(&section, places.get(..headers.len())?)
+}
+
+/// Where a field's name and value stand.
+type Place = (std::ops::Range<usize>, std::ops::Range<usize>);
+
+/// The places of parsed fields in the text they were parsed from.
+fn places(headers: &[httparse::Header<'_>], text: &[u8]) -> [Place; MAX_FIELDS] {
+    let at = |part: &[u8]| {
+        let start = (part.as_ptr() as usize).saturating_sub(text.as_ptr() as usize);
+        start..start + part.len()
+    };
+    let mut headers = headers.iter();
+    std::array::from_fn(|_| {
+        headers.next().map_or((0..0, 0..0), |field| (at(field.name.as_bytes()), at(field.value)))
+    })
+}
+
+/// Fields that share the memory they came in.
+fn collect(text: &Bytes, places: &[Place]) -> Option<HeaderMap> {
+    let mut fields = HeaderMap::with_capacity(places.len() + 6);
+    for (name, value) in places {
+        let name = HeaderName::from_bytes(text.get(name.clone())?).ok()?;
+        let value = HeaderValue::from_maybe_shared(text.get(value.clone()).map(|part| text.slice_ref(part))?);
+        fields.append(name, value.ok()?);
+    }
+    Some(fields)
+}
+
+fn keep_alive(version: Version) -> bool {
+    version == Version::HTTP_11
+}
+
+/// What `Connection` says of it, if anything.
+fn connection(fields: &HeaderMap) -> Option<bool> {
+    let mut said = None;
+    for value in fields.get_all(header::CONNECTION) {
+        for token in value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
+            if token.eq_ignore_ascii_case(b"close") {
+                return Some(false);
+            }
+            if token.eq_ignore_ascii_case(b"keep-alive") {
+                said = Some(true);
+            }
+        }
+    }
+    said
+}
+
+/// How long the body is (RFC 9112 section 6.3), and whether anything can follow it.
+fn framing(
+    fields: &HeaderMap,
+    status: StatusCode,
+    version: Version,
+    method: &Method,
+    keep: bool,
+) -> Result<(Reading, bool), Invalid> {
+    let length = content_length(fields)?;
+    let mut codings = fields.get_all(header::TRANSFER_ENCODING).iter();
+    let coding = codings.next();
+    // The only one that is understood, and only where it was known.
+    if coding.is_some_and(|coding| {
+        codings.next().is_some()
+            || version != Version::HTTP_11
+            || !coding.as_bytes().eq_ignore_ascii_case(b"chunked")
+    }) {
+        return Err(Invalid);
+    }
+    let without =
+        status.is_informational() || [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&status);
+    Ok(if without || method == Method::HEAD {
+        (Reading::Length(0), keep)
+    } else if coding.is_some() {
+        // With both, somebody else may have read it the other way.
+        (Reading::Chunked(Chunked::Size), keep && length.is_none())
+    } else if let Some(length) = length {
+        (Reading::Length(length), keep)
+    } else {
+        (Reading::Close, false)
+    })
+}
+
+/// One length, however often it is said.
+fn content_length(fields: &HeaderMap) -> Result<Option<u64>, Invalid> {
+    let mut length = None;
+    for value in fields.get_all(header::CONTENT_LENGTH) {
+        for part in value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
+            let digits = !part.is_empty() && part.iter().all(u8::is_ascii_digit);
+            let text = std::str::from_utf8(part).ok().filter(|_| digits).ok_or(Invalid)?;
+            let this: u64 = text.parse().map_err(|_| Invalid)?;
+            if length.is_some_and(|length| length != this) {
+                return Err(Invalid);
+            }
+            length = Some(this);
+        }
+    }
+    Ok(length)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Option<Head>, Invalid> {
+        parse(&mut BytesMut::from(text), &Method::GET)
+    }
+
+    fn body(lines: &str) -> Result<(Reading, bool), Invalid> {
+        read(&format!("HTTP/1.1 200 OK\r\n{lines}\r\n"))
+            .map(|head| head.unwrap())
+            .map(|head| (head.body, head.keep))
+    }
+
+    #[test]
+    fn a_head_is_taken_once_it_is_whole_and_no_byte_more() {
+        let text = "HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\nX-A: b\r\nx-a:  c \r\n\r\nok";
+        for cut in 1..text.len() - 3 {
+            assert!(read(&text[..cut]).unwrap().is_none(), "{cut}");
+        }
+        let mut input = BytesMut::from(text);
+        let head = parse(&mut input, &Method::GET).unwrap().unwrap();
+        assert_eq!((head.status.as_u16(), head.body, head.keep), (404, Reading::Length(2), true));
+        assert_eq!(head.fields.get_all("x-a").iter().collect::<Vec<_>>(), ["b", "c"]);
+        assert_eq!(input, "ok");
+    }
+
+    #[test]
+    fn the_length_of_a_body_is_read_in_one_way_or_not_at_all() {
+        for (lines, expected) in [
+            ("", (Reading::Close, false)),
+            ("Content-Length: 3\r\n", (Reading::Length(3), true)),
+            ("Content-Length: 3, 3\r\nContent-Length: 3\r\n", (Reading::Length(3), true)),
+            ("Transfer-Encoding: Chunked\r\n", (Reading::Chunked(Chunked::Size), true)),
+            ("Transfer-Encoding: chunked\r\nContent-Length: 3\r\n", (Reading::Chunked(Chunked::Size), false)),
+            ("Content-Length: 0\r\nConnection: Close\r\n", (Reading::Length(0), false)),
+        ] {
+            assert_eq!(body(lines).unwrap(), expected, "{lines}");
+        }
+        for lines in [
+            "Content-Length: +3\r\n",
+            "Content-Length: \r\n",
+            "Content-Length: 3, 4\r\n",
+            "Content-Length: 3\r\nContent-Length: 4\r\n",
+            "Content-Length: 18446744073709551616\r\n",
+            "Transfer-Encoding: gzip, chunked\r\n",
+            "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
+            "Transfer-Encoding: identity\r\n",
+            "X-Fold: a\r\n b\r\n",
+            "X Y: a\r\n",
+            "X-Space : a\r\n",
+        ] {
+            assert!(body(lines).is_err(), "{lines}");
+        }
+    }
+
+    #[test]
+    fn an_answer_without_a_body_has_none_whatever_it_says() {
+        for (status, method) in [("204 No", Method::GET), ("304 No", Method::GET), ("200 OK", Method::HEAD)] {
+            let text = format!("HTTP/1.1 {status}\r\nContent-Length: 9\r\n\r\n");
+            let head = parse(&mut BytesMut::from(text.as_str()), &method).unwrap().unwrap();
+            assert_eq!((head.body, head.keep), (Reading::Length(0), true));
+        }
+    }
+
+    #[test]
+    fn what_is_no_http_1_is_refused() {
+        for text in [
+            "HTTP/2 200 OK\r\n\r\n",
+            "HTTP/1.1 99 No\r\n\r\n",
+            "HTTP/1.1 000 No\r\n\r\n",
+            "SSH-2.0\r\n",
+            "hello\r\n",
+        ] {
+            assert!(read(text).is_err(), "{text:?}");
+        }
+        let old = read("HTTP/1.0 200 OK\r\nContent-Length: 1\r\n\r\n").unwrap().unwrap();
+        assert!(!old.keep);
+        let many = format!("HTTP/1.1 200 OK\r\n{}\r\n", "A: b\r\n".repeat(MAX_FIELDS + 1));
+        assert!(read(&many).is_err());
+        assert!(read(&format!("HTTP/1.1 200 OK\r\nA: {}", "b".repeat(MAX_HEAD))).is_err());
+    }
+}
