@@ -322,8 +322,10 @@ fn an_upstream_that_speaks_no_http_2_is_invalid() {
     let server = server(listener.local_addr().unwrap());
     std::thread::spawn(move || {
         while let Ok((mut stream, _)) = listener.accept() {
-            let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n");
-            let _ = stream.read(&mut [0; 1000]);
+            std::thread::spawn(move || {
+                let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n");
+                while stream.read(&mut [0; 1000]).is_ok_and(|count| count > 0) {}
+            });
         }
     });
     for _ in 0..3 {

@@ -72,6 +72,7 @@ pub(crate) fn fault(name: &str, request: &Seen) -> Option<Vec<Step>> {
         "reset-in-head" => vec![send("HTTP/1.1 200 OK\r\nContent-Le"), BREATH, Step::Reset],
         "reset-in-body" => then(part(), Step::Reset),
         "reset-in-chunk" => then(then(chunked("5\r\nhello\r\n5\r\nhe"), BREATH), Step::Reset),
+        "reset-until-close" => vec![send(ok("") + "half of it"), BREATH, Step::Reset],
         "close-silent" => vec![Step::Close],
         "close-in-head" => vec![send("HTTP/1.1 200 OK\r\nContent-Le"), BREATH, Step::Close],
         "close-in-chunk" => then(chunked("5\r\nhello\r\n5\r\nhe"), Step::Close),
@@ -156,7 +157,7 @@ pub(crate) fn fault(name: &str, request: &Seen) -> Option<Vec<Step>> {
         "header-no-colon" => odd("no colon at all\r\n"),
         "header-no-name" => odd(": no name\r\n"),
         "header-bad-name" => odd("X Bad(Name): a\r\n"),
-        "bare-lf" => vec![send((ok("Content-Length: 2\r\n") + "ok").replace('\r', "")), Step::Stall],
+        "bare-lf" => vec![send((ok("Content-Length: 2\r\n") + "ok").replace('\r', ""))],
         "no-content-body" => {
             vec![send(head("204 No Content", token, "") + POISON)]
         }

@@ -42,7 +42,8 @@ impl Follow {
 
 /// What `x-fault` asks for, and its argument.
 pub(super) fn order(request: &Seen) -> (String, String) {
-    let order = request.all("x-fault").first().copied().unwrap_or("ok").to_owned();
+    let order = request.all("x-fault").first().map_or(request.unasked.clone(), |order| (*order).to_owned());
+    let order = if order.is_empty() { "ok".to_owned() } else { order };
     match order.split_once('=') {
         Some((name, argument)) => (name.to_owned(), argument.to_owned()),
         None => (order, String::new()),
