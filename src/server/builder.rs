@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use tokio::sync::Semaphore;
 
 use super::reload::{Reload, Reloader, apply_access_log, level, policy};
 use super::routes::{Immortals, Planner, RouteError};
@@ -25,6 +26,7 @@ use crate::limits::host::AllowedHosts;
 use crate::limits::memory::MemoryAccount;
 use crate::limits::rate::{RateLimiter, RouteLimiters};
 use crate::limits::url_length::MaxUrlLength;
+use crate::middleware::compression::RouteCompressors;
 use crate::net::admission::Admission;
 use crate::net::context::{ConnectionLimits, Context, HeadLimits, Http2Limits, ProxyProtocol};
 use crate::net::listener::Listener;
@@ -173,6 +175,7 @@ impl Builder {
             build: build.clone(),
         });
         let route_limiters = RouteLimiters::default();
+        let compressors = RouteCompressors::default();
         let app = self.router.or_else(|| {
             // Where there are routes, whatever none of them is for is nobody's.
             config.routes.is_empty().then(|| {
@@ -192,6 +195,8 @@ impl Builder {
             resolver,
             metrics: metrics.clone(),
             limiters: route_limiters.clone(),
+            compressors: compressors.clone(),
+            compression_permits: Arc::new(Semaphore::new(config.compression.max_concurrent)),
             immortals: Immortals::default(),
         };
         let routes = Routes::new(planner.table(&config, None).map_err(BindError::Route)?);
@@ -204,6 +209,7 @@ impl Builder {
             routes,
             rate_limiter: RateLimiter::new(policy(&config.rate_limit)),
             route_limiters,
+            compressors,
             allowed_hosts: AllowedHosts::new(config.limits.allowed_hosts.clone()),
         };
         let registry = Registry::default();

@@ -5,11 +5,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
 use http::HeaderValue;
+use tokio::sync::Semaphore;
 
 use super::reload::policy as rate_policy;
 use super::stack::fields;
 use crate::config::{
-    Config, HostHeader, LimitsConfig, RouteConfig, SecurityHeadersConfig, Target as Answers,
+    self, CompressionConfig, Config, HostHeader, LimitsConfig, RouteConfig, SecurityHeadersConfig,
+    Target as Answers,
 };
 use crate::handler::fixed::Fixed;
 use crate::handler::proxy::url::UpstreamUrl;
@@ -19,6 +21,7 @@ use crate::handler::routes::{Route, RouteTable, Target};
 use crate::handler::static_files::{FilesOptions, StaticFiles};
 use crate::limits::method::allow;
 use crate::limits::rate::RouteLimiters;
+use crate::middleware::compression::{Algorithm, CompressionOptions, Compressor, RouteCompressors};
 use crate::policy::Policy;
 use crate::resolve::Resolver;
 use crate::telemetry::Metrics;
@@ -51,6 +54,10 @@ pub(super) struct Planner {
     pub(super) metrics: Arc<Metrics>,
     /// The rate limits that routes have of their own.
     pub(super) limiters: RouteLimiters,
+    /// The compressors of the routes that have one.
+    pub(super) compressors: RouteCompressors,
+    /// One for each answer that may be compressed at a time.
+    pub(super) compression_permits: Arc<Semaphore>,
     /// Values of fields, each given up to the end of the process only once.
     pub(super) immortals: Immortals,
 }
@@ -80,7 +87,27 @@ impl Planner {
             Some((self.metrics.add_route(&label(route)).index(), rate_policy(route.rate_limit.as_ref()?)?))
         });
         self.limiters.replace(own);
+        let routes_of = |route: &RouteConfig| (label(route), route.compression.clone());
+        let rest = (EVERYTHING.to_owned(), config.compression.clone());
+        let compressed =
+            config.routes.iter().map(routes_of).rev().chain([rest]).filter(|(_, set)| set.enabled);
+        self.compressors.replace(
+            compressed.map(|(label, set)| (self.metrics.add_route(&label).index(), self.compressor(&set))),
+        );
         Ok(RouteTable::new(routes, self.rest(config)))
+    }
+
+    fn compressor(&self, set: &CompressionConfig) -> Compressor {
+        let algorithm = |algorithm: &config::Algorithm| match algorithm {
+            config::Algorithm::Zstd => Algorithm::Zstd,
+            config::Algorithm::Br => Algorithm::Brotli,
+            config::Algorithm::Gzip => Algorithm::Gzip,
+        };
+        Compressor::new(CompressionOptions {
+            algorithms: set.algorithms.iter().map(algorithm).collect(),
+            min_size: set.min_size,
+            permits: self.compression_permits.clone(),
+        })
     }
 
     /// What answers where no configured route does.

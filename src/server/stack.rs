@@ -24,6 +24,7 @@ use crate::limits::request_timeout::RequestTimeoutLayer;
 use crate::limits::response_size::ResponseSizeLayer;
 use crate::limits::url_length::MaxUrlLength;
 use crate::middleware::answer::AnswerLayer;
+use crate::middleware::compression::{CompressionLayer, RouteCompressors};
 use crate::middleware::gate::{DrainGate, ReserveGate};
 use crate::middleware::observe::ObserveLayer;
 use crate::middleware::request_id::RequestIdLayer;
@@ -50,6 +51,8 @@ pub(crate) struct Shared {
     pub rate_limiter: RateLimiter,
     /// Changes with the routes.
     pub route_limiters: RouteLimiters,
+    /// Likewise.
+    pub compressors: RouteCompressors,
     /// Changes while running.
     pub allowed_hosts: AllowedHosts,
 }
@@ -96,6 +99,8 @@ pub(crate) fn main(config: &Config, shared: &Shared) -> impl Stack {
         })
         // Closest to the handler, so that they see what it set.
         .layer(SecurityHeadersLayer::new(fields(&config.security_headers)))
+        // Outside of the next, which counts what the application said.
+        .layer(CompressionLayer(shared.compressors.clone()))
         .layer(ResponseSizeLayer(limits.max_response_size))
         .service(Dispatch)
 }

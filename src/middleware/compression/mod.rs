@@ -25,8 +25,11 @@ use crate::body::BoxError;
 mod accept;
 mod body;
 mod eligible;
+mod layer;
 #[cfg(test)]
 mod tests;
+
+pub use layer::{Compressing, CompressionFuture, CompressionLayer, MaybeCompressed, RouteCompressors};
 
 /// Content of a known size up to this is worth brotli's window, and bounds it.
 const BROTLI_WINDOWED: u64 = 1024 * 1024;
