@@ -129,8 +129,8 @@ const HARMLESS: [&str; 11] = [
 
 fn server(upstream: &Upstream) -> Server {
     let env = [
-        ("NESSEN_UPSTREAM_FIRST_BYTE_TIMEOUT", "400ms"),
-        ("NESSEN_UPSTREAM_READ_TIMEOUT", "400ms"),
+        ("NESSEN_UPSTREAM_FIRST_BYTE_TIMEOUT", "800ms"),
+        ("NESSEN_UPSTREAM_READ_TIMEOUT", "800ms"),
         NO_EJECTION,
     ];
     proxy(upstream, &env)

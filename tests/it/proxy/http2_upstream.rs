@@ -317,7 +317,7 @@ fn fields_are_those_of_http_2() {
 }
 
 #[test]
-fn an_upstream_that_speaks_no_http_2_is_invalid() {
+fn an_upstream_that_speaks_no_http_2_is_a_bad_gateway() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let server = server(listener.local_addr().unwrap());
     std::thread::spawn(move || {
@@ -329,6 +329,9 @@ fn an_upstream_that_speaks_no_http_2_is_invalid() {
         }
     });
     for _ in 0..3 {
-        Client::open(server.address).ask(&Request::get("t", "ok")).assert_refusal(502, "UPSTREAM_INVALID");
+        // Whether what it says is read, or the end that follows is seen first, is a matter of chance.
+        let answer = Client::open(server.address).ask(&Request::get("t", "ok"));
+        let known = ["UPSTREAM_INVALID", "UPSTREAM_UNREACHABLE"].contains(&answer.code().as_str());
+        assert!(answer.status == 502 && known, "{answer:?}");
     }
 }
