@@ -16,7 +16,7 @@ use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
 
 use super::Inner;
 use super::answer::{Carrier, UpstreamBody};
-use super::balance::{Lease, Unavailable};
+use super::balance::{self, Lease, Unavailable};
 use super::failure::Failure;
 use super::head::{self, Ask, Length};
 use super::http1::{Http1, switches};
@@ -89,6 +89,9 @@ impl Journey {
                 Ok((response, _)) if switches(&response) && !self.is_switch(&response) => {
                     Failure::invalid("the upstream changed to a protocol that nobody asked for")
                 }
+                Ok((response, _)) if !head::is_understood(&response) => {
+                    Failure::invalid("the upstream's answer is encoded in a way that is not understood")
+                }
                 Ok((response, carrier)) => {
                     lease.succeeded();
                     series.answered(response.status(), begun.elapsed());
@@ -118,11 +121,12 @@ impl Journey {
     }
 
     /// Whether to ask again cannot do a thing twice: the request was never seen, or may be seen twice
-    /// (RFC 9110 section 9.2.2); and none of its body is gone.
+    /// (RFC 9110 section 9.2.2); and none of its body is gone. An upstream that answered, if only
+    /// nonsense, is not asked again.
     fn may_retry(&self, failure: &Failure) -> bool {
         let method = &self.sent.method;
         let idempotent = method.is_idempotent() || *method == Method::TRACE;
-        failure.blame.is_some()
+        failure.blame.is_some_and(|blame| blame != balance::Failure::Invalid)
             && (!failure.sent || idempotent)
             && self.source.as_ref().is_none_or(|source| !source.has_begun())
     }

@@ -178,6 +178,18 @@ pub(super) fn upgrade(sent: &Parts, has_body: bool) -> Option<&HeaderValue> {
     (listed && known && fits).then_some(protocol)
 }
 
+/// Whether the body of an answer was understood: the only transfer coding that is, is a single
+/// `chunked` (RFC 9112 section 6.1). The parser reads others until the connection ends, and would
+/// pass on what is still encoded.
+pub(super) fn is_understood<B>(answer: &http::Response<B>) -> bool {
+    let mut codings = answer.headers().get_all(header::TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => true,
+        (Some(coding), None) => coding.as_bytes().eq_ignore_ascii_case(b"chunked"),
+        (Some(_), Some(_)) => false,
+    }
+}
+
 /// Makes an upstream's head one that may be passed on. `exact` is the length that its body has,
 /// where that is known.
 pub(super) fn answer(parts: &mut http::response::Parts, method: &Method, exact: Option<u64>) {

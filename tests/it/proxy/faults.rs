@@ -129,7 +129,7 @@ const HARMLESS: [&str; 11] = [
 
 fn server(upstream: &Upstream) -> Server {
     let env = [
-        ("NESSEN_UPSTREAM_FIRST_BYTE_TIMEOUT", "800ms"),
+        ("NESSEN_UPSTREAM_FIRST_BYTE_TIMEOUT", "1s"),
         ("NESSEN_UPSTREAM_READ_TIMEOUT", "800ms"),
         NO_EJECTION,
     ];
@@ -249,7 +249,12 @@ fn no_fault_of_an_upstream_becomes_a_wrong_answer_over_http_2() {
     let client = runtime.block_on(crate::support::client2::Client2::open(server.address));
     for (fault, fates) in TABLE {
         let ask = |token: &str, fault: &str| {
-            judge(runtime.block_on(client.ask(&Request::get(token, fault))), token)
+            match runtime.block_on(client.ask(&Request::get(token, fault))) {
+                // A stream may be reset before its head has left (RFC 9113 section 8.1): INTERNAL_ERROR
+                // is no leave to ask again, as REFUSED_STREAM would be.
+                Err(Broken::Reset(2)) => Ok(Cut),
+                answer => judge(answer, token),
+            }
         };
         match ask(fault, fault) {
             Ok(fate) if fates.contains(&fate) => {}
