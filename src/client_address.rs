@@ -88,6 +88,26 @@ fn node_address(text: &[u8]) -> Option<IpAddr> {
     bare.parse::<IpAddr>().ok().map(|address| address.to_canonical())
 }
 
+/// Appends an address as text. By hand for IPv4, which is most: the general formatter would cost
+/// more than all else that is done with it.
+pub fn write_address(out: &mut Vec<u8>, address: IpAddr) {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => {
+            for (place, octet) in v4.octets().into_iter().enumerate() {
+                if place > 0 {
+                    out.push(b'.');
+                }
+                out.extend_from_slice(itoa::Buffer::new().format(octet).as_bytes());
+            }
+        }
+        IpAddr::V6(v6) => {
+            use std::io::Write;
+            // Writing to a Vec does not fail.
+            let _ = write!(out, "{v6}");
+        }
+    }
+}
+
 /// The unit that per-client limits count: an IPv4 address, or an IPv6 /64, which is what one
 /// subscriber is given and can change within at will.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

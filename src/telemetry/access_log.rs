@@ -14,6 +14,7 @@ use tracing::level_filters::LevelFilter;
 use super::log::LogFormat;
 use super::log_pipe::LogPipe;
 use super::text;
+use crate::client_address::write_address;
 use crate::protocol::Protocol;
 use crate::redact::redact_target;
 use crate::refusal::Reason;
@@ -169,7 +170,7 @@ impl AccessLog {
                     line.push(b'"');
                 }
                 line.extend_from_slice(b",\"client\":\"");
-                address(line, client);
+                write_address(line, client);
                 line.extend_from_slice(b"\",\"protocol\":\"");
                 line.extend_from_slice(protocol.label().as_bytes());
                 line.extend_from_slice(b"\",\"reason\":\"");
@@ -178,7 +179,7 @@ impl AccessLog {
             } else {
                 console_head(line, now, level);
                 line.extend_from_slice(b"refused client=");
-                address(line, client);
+                write_address(line, client);
                 tail(line, protocol, Some(reason));
             }
             self.pipe.write(line);
@@ -227,23 +228,6 @@ fn target(target: &str) -> (std::borrow::Cow<'_, str>, bool) {
     (redact_target(shown), cut)
 }
 
-fn address(line: &mut Vec<u8>, address: IpAddr) {
-    use std::io::Write;
-    // Writing to a Vec does not fail.
-    let _ = match address.to_canonical() {
-        IpAddr::V4(v4) => {
-            for (place, octet) in v4.octets().into_iter().enumerate() {
-                if place > 0 {
-                    line.push(b'.');
-                }
-                text::number(line, octet);
-            }
-            Ok(())
-        }
-        IpAddr::V6(v6) => write!(line, "{v6}"),
-    };
-}
-
 fn json_head(line: &mut Vec<u8>, now: SystemTime, level: Level, message: &str) {
     line.extend_from_slice(b"{\"timestamp\":\"");
     text::timestamp(line, now);
@@ -272,7 +256,7 @@ fn json(line: &mut Vec<u8>, now: SystemTime, record: &AccessRecord<'_>) {
     line.extend_from_slice(b",\"duration_ms\":");
     text::milliseconds(line, record.duration);
     line.extend_from_slice(b",\"client\":\"");
-    address(line, record.client);
+    write_address(line, record.client);
     line.extend_from_slice(b"\",\"route\":");
     text::json_string(line, record.route);
     line.extend_from_slice(b",\"bytes_in\":");
@@ -316,7 +300,7 @@ fn console(line: &mut Vec<u8>, now: SystemTime, record: &AccessRecord<'_>) {
     line.push(b' ');
     text::milliseconds(line, record.duration);
     line.extend_from_slice(b"ms client=");
-    address(line, record.client);
+    write_address(line, record.client);
     line.extend_from_slice(b" route=");
     text::console(line, record.route);
     line.extend_from_slice(b" in=");

@@ -82,6 +82,11 @@ impl Failure {
         Self::new(Reason::UpstreamInvalid, balance::Failure::Invalid, detail)
     }
 
+    /// The protocol changed, and nobody asked for it.
+    pub(super) fn unasked_switch() -> Self {
+        Self::invalid("the upstream changed to a protocol that nobody asked for")
+    }
+
     /// The client's body failed: whoever watches over it says why.
     pub(super) fn of_body() -> Self {
         let detail = "the request body ended before its end";

@@ -21,6 +21,7 @@ use super::failure::Failure;
 use super::head::{self, Ask, Length};
 use super::http1::{Http1, switches};
 use super::pool::{Counted, Pool};
+use super::series::Series;
 use super::tunnel::{self, Held, Tunnels};
 use super::upload::{Source, Upload};
 use super::url::UpstreamProtocol;
@@ -49,7 +50,8 @@ pub(super) struct Journey {
 type Answered = (Response<Incoming>, Carrier);
 
 impl Journey {
-    pub(super) fn new<B>(proxy: Arc<Inner>, mut sent: Parts, body: B, exchange: Arc<Exchange>) -> Self
+    /// In a box of its own: what a future takes along when it begins, it holds twice.
+    pub(super) fn new<B>(proxy: Arc<Inner>, mut sent: Parts, body: B, exchange: Arc<Exchange>) -> Box<Self>
     where
         B: Body<Data = Bytes, Error = BoxError> + Send + 'static,
     {
@@ -60,14 +62,15 @@ impl Journey {
         let upgrade = head::upgrade(&sent, has_body).cloned();
         let upgrade = upgrade.and_then(|to| Some((to, sent.extensions.remove::<OnUpgrade>()?)));
         let source = has_body.then(|| Source::new(body, expects));
-        Self { proxy, sent, exchange, source, expects, upgrade }
+        Box::new(Self { proxy, sent, exchange, source, expects, upgrade })
     }
 
     /// Asks one address after the other until one answers, or there is no more to be tried.
-    pub(super) async fn run(mut self) -> Result<Response<AnswerBody>, Refusal> {
+    pub(super) async fn run(self: Box<Self>) -> Result<Response<AnswerBody>, Refusal> {
         let proxy = self.proxy.clone();
         let options = &proxy.options;
-        let mut clock = pin!(sleep_until(Instant::now() + options.request_timeout));
+        let mut begun = Instant::now();
+        let mut clock = pin!(sleep_until(begun + options.request_timeout));
         if !proxy.group.is_resolved() {
             // Just started: the names are being asked for. What they have come to by then decides.
             let _ =
@@ -83,11 +86,13 @@ impl Journey {
             self.exchange.set_upstream(&upstream.label);
             let active = Counted::new(upstream.series.clone());
             let series = &upstream.series.0;
-            let begun = Instant::now();
-            let answered = self.within(clock.as_mut(), self.attempt(&lease)).await;
+            let answered = {
+                let attempt = pin!(self.attempt(&lease));
+                self.within(clock.as_mut(), attempt).await
+            };
             let failure = match answered {
                 Ok((response, _)) if switches(&response) && !self.is_switch(&response) => {
-                    Failure::invalid("the upstream changed to a protocol that nobody asked for")
+                    Failure::unasked_switch()
                 }
                 Ok((response, _)) if !head::is_understood(&response) => {
                     Failure::invalid("the upstream's answer is encoded in a way that is not understood")
@@ -95,7 +100,16 @@ impl Journey {
                 Ok((response, carrier)) => {
                     lease.succeeded();
                     series.answered(response.status(), begun.elapsed());
-                    return self.answer(response, carrier, lease, active).await;
+                    if switches(&response) {
+                        return Box::pin(self.tunnel(response, carrier, lease, active)).await;
+                    }
+                    let (mut parts, body) = response.into_parts();
+                    head::answer(&mut parts, &self.sent.method, body.size_hint().exact());
+                    let mut body = UpstreamBody::new(body, carrier, proxy.clone(), lease, active);
+                    // Nothing has been said to the client yet: what is wrong with the answer right
+                    // from its beginning can still be told.
+                    poll_fn(|cx| Poll::Ready(body.look_ahead(cx))).await?;
+                    return Ok(Response::from_parts(parts, AnswerBody::Upstream { body }));
                 }
                 Err(_) if self.source.as_ref().is_some_and(|source| source.has_failed()) => {
                     Failure::of_body()
@@ -114,6 +128,7 @@ impl Journey {
             }
             retries -= 1;
             series.retried();
+            begun = Instant::now();
             if !failure.stale {
                 tried.push(lease.endpoint().address);
             }
@@ -135,9 +150,8 @@ impl Journey {
     async fn within(
         &self,
         mut clock: Pin<&mut Sleep>,
-        attempt: impl Future<Output = Result<Answered, Failure>>,
+        mut attempt: Pin<&mut impl Future<Output = Result<Answered, Failure>>>,
     ) -> Result<Answered, Failure> {
-        let mut attempt = pin!(attempt);
         let answered = poll_fn(|cx| {
             if let Poll::Ready(answered) = attempt.as_mut().poll(cx) {
                 return Poll::Ready(Some(answered));
@@ -177,24 +191,34 @@ impl Journey {
         let body = self.source.as_ref().map_or(Upload::Empty, Source::lend);
         let request = head::request(&self.sent, &self.exchange, &ask, body)
             .ok_or_else(|| Failure::invalid("the request cannot be put in HTTP/2"))?;
+        // What is rare is boxed, here and below: this future is moved into one box with all that it
+        // may ever hold.
         if !http1 {
-            self.open();
-            let opening = endpoint.pool.http2.stream(endpoint.address);
-            let mut stream = connected(opening, options.connect_timeout).await?;
-            let answer = self.first_byte(stream.send(request)).await?;
-            return Ok((answer, Carrier::Http2(stream)));
+            return Box::pin(self.http2(lease, request)).await;
         }
         let kept = endpoint.pool.take(options.keepalive_timeout, upstream.series.0.connections_idle());
         let mut connection = match kept {
             Some(connection) => connection,
-            None => connected(Http1::open(endpoint.address), options.connect_timeout).await?,
+            None => Box::pin(connected(Http1::open(endpoint.address), options.connect_timeout)).await?,
         };
         let answer = if self.expects {
-            self.expecting(&mut connection, request).await?
+            Box::pin(self.expecting(&mut connection, request)).await?
+        } else if options.first_byte_timeout.is_some() {
+            Box::pin(self.first_byte(connection.send(request))).await?
         } else {
-            self.first_byte(connection.send(request)).await?
+            connection.send(request).await?
         };
         Ok((answer, Carrier::Http1(connection)))
+    }
+
+    /// Asks one address that speaks HTTP/2.
+    async fn http2(&self, lease: &Lease<Pool>, request: Request<Upload>) -> Result<Answered, Failure> {
+        self.open();
+        let endpoint = lease.endpoint();
+        let opening = endpoint.pool.http2.stream(endpoint.address);
+        let mut stream = connected(opening, self.proxy.options.connect_timeout).await?;
+        let answer = self.first_byte(stream.send(request)).await?;
+        Ok((answer, Carrier::Http2(stream)))
     }
 
     /// Sends a request whose client waits for the upstream's word before it sends its body.
@@ -253,41 +277,31 @@ impl Journey {
             .is_some_and(|(asked, _)| to.is_some_and(|to| to.eq_ignore_ascii_case(asked.as_bytes())))
     }
 
-    /// Passes the answer back.
-    async fn answer(
-        &mut self,
+    /// Lets the connection be what both sides have agreed on.
+    async fn tunnel(
+        mut self: Box<Self>,
         response: Response<Incoming>,
         carrier: Carrier,
         lease: Lease<Pool>,
-        active: Counted<super::series::Series>,
+        active: Counted<Series>,
     ) -> Result<Response<AnswerBody>, Refusal> {
-        let switches = switches(&response);
         let (mut parts, body) = response.into_parts();
         head::answer(&mut parts, &self.sent.method, body.size_hint().exact());
-        let body = match (switches, carrier, self.upgrade.take()) {
-            (true, Carrier::Http1(connection), Some((to, client))) => {
-                let (socket, said) = connection.leave().await.map_err(Failure::into_refusal)?;
-                parts.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-                parts.headers.insert(header::UPGRADE, to);
-                let held = Held {
-                    lease,
-                    active,
-                    permit: self.exchange.permit.get().cloned(),
-                    tunnels: Counted::new(Arc::new(Tunnels(self.proxy.metrics.clone()))),
-                };
-                let idle = self.proxy.options.tunnel_idle_timeout;
-                tokio::spawn(tunnel::run(client, socket, said, idle, held));
-                AnswerBody::Empty
-            }
-            (_, carrier, _) => {
-                let mut body = UpstreamBody::new(body, carrier, self.proxy.clone(), lease, active);
-                // Nothing has been said to the client yet: what is wrong with the answer right from
-                // its beginning can still be told.
-                poll_fn(|cx| Poll::Ready(body.look_ahead(cx))).await?;
-                AnswerBody::Upstream { body }
-            }
+        let (Carrier::Http1(connection), Some((to, client))) = (carrier, self.upgrade.take()) else {
+            return Err(Failure::unasked_switch().into_refusal());
         };
-        Ok(Response::from_parts(parts, body))
+        let (socket, said) = connection.leave().await.map_err(Failure::into_refusal)?;
+        parts.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        parts.headers.insert(header::UPGRADE, to);
+        let held = Held {
+            lease,
+            active,
+            permit: self.exchange.permit.get().cloned(),
+            tunnels: Counted::new(Arc::new(Tunnels(self.proxy.metrics.clone()))),
+        };
+        let idle = self.proxy.options.tunnel_idle_timeout;
+        tokio::spawn(tunnel::run(client, socket, said, idle, held));
+        Ok(Response::from_parts(parts, AnswerBody::Empty))
     }
 }
 

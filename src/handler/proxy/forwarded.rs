@@ -1,11 +1,10 @@
 //! Who asks, told to the upstream: `X-Forwarded-*`, `X-Real-IP`, and `Forwarded`
 //! ([RFC 7239](https://www.rfc-editor.org/rfc/rfc7239)).
 
-use std::fmt::Write;
-use std::net::IpAddr;
-
+use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
+use crate::client_address::write_address;
 use crate::exchange::Exchange;
 
 const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -28,49 +27,49 @@ pub(super) fn is_written(name: &HeaderName) -> bool {
 pub(super) fn write(out: &mut HeaderMap, sent: &HeaderMap, exchange: &Exchange, host: Option<&HeaderValue>) {
     let believed = |name: &HeaderName| sent.get(name).filter(|_| exchange.trusted_peer);
     let peer = exchange.peer.ip().to_canonical();
-    let mut text = String::with_capacity(64);
-
-    join(&mut text, sent, &FOR, exchange.trusted_peer);
-    // Writing to a String does not fail, here and below.
-    let _ = write!(text, "{peer}");
-    put(out, FOR, &text);
-
     let proto = believed(&PROTO).cloned().unwrap_or(HeaderValue::from_static("http"));
     let host = believed(&HOST).or(host);
-    text.clear();
-    join(&mut text, sent, &header::FORWARDED, exchange.trusted_peer);
-    match peer {
-        IpAddr::V4(_) => {
-            let _ = write!(text, "for={peer}");
-        }
-        // Colons and brackets make it a quoted string.
-        IpAddr::V6(_) => {
-            let _ = write!(text, "for=\"[{peer}]\"");
-        }
-    }
-    if let Some(host) = host.and_then(|host| host.to_str().ok()).filter(|host| is_plain(host)) {
-        let quote = if host.contains([':', '[']) { "\"" } else { "" };
-        let _ = write!(text, ";host={quote}{host}{quote}");
-    }
-    let _ = write!(text, ";proto={}", if proto == "https" { "https" } else { "http" });
-    put(out, header::FORWARDED, &text);
 
+    // One buffer for all three, cut up at its end.
+    let mut text = Vec::with_capacity(192);
+    join(&mut text, sent, &FOR, exchange.trusted_peer);
+    write_address(&mut text, peer);
+    let end_of_for = text.len();
+
+    join(&mut text, sent, &header::FORWARDED, exchange.trusted_peer);
+    // Colons and brackets make it a quoted string.
+    let (before, after): (&[u8], &[u8]) = if peer.is_ipv6() { (b"for=\"[", b"]\"") } else { (b"for=", b"") };
+    text.extend_from_slice(before);
+    write_address(&mut text, peer);
+    text.extend_from_slice(after);
+    if let Some(host) = host.map(HeaderValue::as_bytes).filter(|host| is_plain(host)) {
+        let quote: &[u8] = if host.contains(&b':') || host.contains(&b'[') { b"\"" } else { b"" };
+        for part in [b";host=", quote, host, quote] {
+            text.extend_from_slice(part);
+        }
+    }
+    text.extend_from_slice(if proto == "https" { b";proto=https" } else { b";proto=http" });
+    let end_of_forwarded = text.len();
+
+    write_address(&mut text, exchange.client);
+
+    let mut text = Bytes::from(text);
+    put(out, FOR, text.split_to(end_of_for));
+    put(out, header::FORWARDED, text.split_to(end_of_forwarded - end_of_for));
+    put(out, REAL_IP, text);
     out.insert(PROTO, proto);
     if let Some(host) = host {
         out.insert(HOST, host.clone());
     }
-    text.clear();
-    let _ = write!(text, "{}", exchange.client);
-    put(out, REAL_IP, &text);
 }
 
 /// Nothing that would end the quoted string.
-fn is_plain(host: &str) -> bool {
-    host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte))
+fn is_plain(host: &[u8]) -> bool {
+    host.iter().all(|byte| byte.is_ascii_alphanumeric() || b".-_:[]".contains(byte))
 }
 
 /// What a trusted peer sent in a field that is a list, to be gone on with.
-fn join(text: &mut String, sent: &HeaderMap, name: &HeaderName, trusted: bool) {
+fn join(text: &mut Vec<u8>, sent: &HeaderMap, name: &HeaderName, trusted: bool) {
     if !trusted {
         return;
     }
@@ -80,8 +79,8 @@ fn join(text: &mut String, sent: &HeaderMap, name: &HeaderName, trusted: bool) {
             && !value.trim().is_empty()
             && is_whole(value)
         {
-            text.push_str(value.trim());
-            text.push_str(", ");
+            text.extend_from_slice(value.trim().as_bytes());
+            text.extend_from_slice(b", ");
         }
     }
 }
@@ -100,8 +99,8 @@ fn is_whole(list: &str) -> bool {
     !quoted
 }
 
-fn put(out: &mut HeaderMap, name: HeaderName, text: &str) {
-    if let Ok(value) = HeaderValue::from_str(text) {
+fn put(out: &mut HeaderMap, name: HeaderName, text: Bytes) {
+    if let Ok(value) = HeaderValue::from_maybe_shared(text) {
         out.insert(name, value);
     }
 }

@@ -56,7 +56,7 @@ pub(super) enum Length {
 /// client sent is still there for another attempt.
 pub(super) fn request<B>(sent: &Parts, exchange: &Exchange, ask: &Ask<'_>, body: B) -> Option<Request<B>> {
     let host = host(sent);
-    let mut headers = HeaderMap::with_capacity(sent.headers.len() + 10);
+    let mut headers = HeaderMap::with_capacity(sent.headers.len() + 8);
     let to = if ask.keep_host { host.as_ref().unwrap_or(ask.authority) } else { ask.authority };
     let http2 = ask.protocol == UpstreamProtocol::H2c;
     // First, as RFC 9110 section 7.2 asks.

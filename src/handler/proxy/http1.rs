@@ -6,12 +6,13 @@
 
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1::{Builder, Connection, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::time::Instant;
@@ -67,21 +68,14 @@ impl Http1 {
         self.connection.poll_without_shutdown(cx)
     }
 
-    /// Sends a request and waits for the head of its answer.
-    pub(super) async fn send(&mut self, request: Request<Upload>) -> Result<Response<Incoming>, Failure> {
+    /// Sends a request; the future is ready with the head of its answer.
+    pub(super) fn send(&mut self, request: Request<Upload>) -> Sending<'_> {
         let used = std::mem::replace(&mut self.used, true);
-        let mut answer = pin!(self.sender.try_send_request(request));
-        let connection = &mut self.connection;
-        poll_fn(|cx| {
-            let ended = connection.poll_without_shutdown(cx).is_ready();
-            match answer.as_mut().poll(cx) {
-                Poll::Ready(answer) => Poll::Ready(answer.map_err(|error| Failure::of_http1(&error, used))),
-                // A connection that ends answers whoever waits; that it does not is a fault here.
-                Poll::Pending if ended => Poll::Ready(Err(Failure::closed(used))),
-                Poll::Pending => Poll::Pending,
-            }
-        })
-        .await
+        Sending {
+            answer: Box::pin(self.sender.try_send_request(request)),
+            connection: &mut self.connection,
+            used,
+        }
     }
 
     /// The socket, once the upstream has changed to another protocol, and what it has said in it.
@@ -89,6 +83,31 @@ impl Http1 {
         poll_fn(|cx| self.poll(cx)).await.map_err(|_| Failure::closed(false))?;
         let parts = self.connection.into_parts();
         Ok((parts.io.into_inner(), parts.read_buf))
+    }
+}
+
+type Answer = Result<Response<Incoming>, TrySendError<Request<Upload>>>;
+
+/// A request on its way. Boxed inside: it holds the whole request, and whoever waits for it would be
+/// made larger by as much at each step of its own.
+pub(super) struct Sending<'a> {
+    answer: Pin<Box<dyn Future<Output = Answer> + Send>>,
+    connection: &'a mut Connection<TokioIo<Socket>, Upload>,
+    used: bool,
+}
+
+impl Future for Sending<'_> {
+    type Output = Result<Response<Incoming>, Failure>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let used = self.used;
+        let ended = self.connection.poll_without_shutdown(cx).is_ready();
+        match self.answer.as_mut().poll(cx) {
+            Poll::Ready(answer) => Poll::Ready(answer.map_err(|error| Failure::of_http1(&error, used))),
+            // A connection that ends answers whoever waits; that it does not is a fault here.
+            Poll::Pending if ended => Poll::Ready(Err(Failure::closed(used))),
+            Poll::Pending => Poll::Pending,
+        }
     }
 }
 

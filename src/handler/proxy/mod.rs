@@ -208,3 +208,69 @@ fn group_options(options: &ProxyOptions) -> GroupOptions {
         longest_resolve: options.resolve_interval,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::Empty;
+
+    use super::*;
+    use crate::body::EitherBody;
+    use crate::telemetry::BuildInfo;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn options(url: &str) -> ProxyOptions {
+        ProxyOptions {
+            upstreams: vec![url.parse().unwrap()],
+            keep_host: true,
+            request_id_header: HeaderName::from_static("x-request-id"),
+            request_timeout: SECOND,
+            connect_timeout: SECOND,
+            first_byte_timeout: None,
+            read_timeout: SECOND,
+            keepalive_timeout: SECOND,
+            max_idle: 1,
+            tunnel_idle_timeout: SECOND,
+            retries: 1,
+            retry_budget: 20,
+            eject_after: None,
+            eject_window: SECOND,
+            eject_time: SECOND,
+            max_eject_time: SECOND,
+            health_path: None,
+            health_interval: SECOND,
+            health_timeout: SECOND,
+            health_fall: 1,
+            health_rise: 1,
+            resolve_interval: SECOND,
+        }
+    }
+
+    /// What is larger than this does not come out of the allocator's quick bins (glibc's tcache).
+    const QUICK: usize = 1032;
+
+    #[tokio::test]
+    async fn a_request_on_its_way_is_small() {
+        let metrics = Metrics::new(&[], BuildInfo::current());
+        let proxy = Proxy::new(options("http://127.0.0.1:1"), &Resolver::system(), &metrics);
+        let (parts, ()) = http::Request::new(()).into_parts();
+        let body = EitherBody::<Empty<Bytes>>::own(Bytes::new());
+        let size = size_of_val(&proxy.forward(parts, body, None));
+        assert!(size <= QUICK, "{size} bytes");
+    }
+
+    #[tokio::test]
+    async fn what_goes_on_beside_the_requests_ends_with_the_proxy() {
+        let metrics = Metrics::new(&[], BuildInfo::current());
+        let proxy = Proxy::new(options("http://localhost:1"), &Resolver::system(), &metrics);
+        let (inner, group) = (Arc::downgrade(&proxy.0), Arc::downgrade(&proxy.0.group));
+        drop(proxy);
+        tokio::time::timeout(4 * SECOND, async {
+            while inner.strong_count() + group.strong_count() > 0 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        })
+        .await
+        .unwrap();
+    }
+}
