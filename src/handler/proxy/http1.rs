@@ -23,8 +23,6 @@ use super::upload::Upload;
 
 /// Bytes of an answer's head at most, and of what is read at a time.
 const MAX_BUFFER: usize = 64 * 1024;
-/// Fields of an answer's head.
-const MAX_FIELDS: usize = 128;
 
 /// A connection, idle or in use.
 #[derive(Debug)]
@@ -44,7 +42,8 @@ impl Http1 {
         let doubt = Doubt::default();
         let socket = Socket::connect(address, doubt.clone()).await?;
         let mut builder = Builder::new();
-        builder.max_buf_size(MAX_BUFFER).max_headers(MAX_FIELDS);
+        // The number of fields stays at the parser's own 100: any other moves every head to the heap.
+        builder.max_buf_size(MAX_BUFFER);
         let (sender, connection) =
             builder.handshake(TokioIo::new(socket)).await.map_err(std::io::Error::other)?;
         Ok(Box::new(Self { sender, connection, doubt, idle_since: Instant::now(), used: false }))
