@@ -127,7 +127,9 @@ impl StaticFiles {
         let mut part = request.clone();
         part.headers_mut().insert(header::RANGE, range);
         match self.call(part).await? {
-            Some(found) if !ask::is_current(&from.headers, found.headers()) => self.call(request).await,
+            Some(found) if is_no_part(&found) || !ask::is_current(&from.headers, found.headers()) => {
+                self.call(request).await
+            }
             found => Ok(found),
         }
     }
@@ -179,6 +181,13 @@ impl StaticFiles {
             },
         ))
     }
+}
+
+/// An empty file has no part: `ServeDir` answers with "bytes 0-0/0", which names a byte that is not
+/// there.
+fn is_no_part(found: &Found) -> bool {
+    let size = found.headers().get(header::CONTENT_LENGTH);
+    found.status() == StatusCode::PARTIAL_CONTENT && size.is_some_and(|size| size == "0")
 }
 
 /// The refusal for an error that has been logged. What makes a path no file is none of these.

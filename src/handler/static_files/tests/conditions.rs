@@ -93,6 +93,22 @@ async fn a_range_is_a_part() {
 }
 
 #[tokio::test]
+async fn an_empty_file_has_no_part() {
+    let folder = Folder::new();
+    let files = folder.write("empty.txt", "").serve();
+    for range in ["bytes=0-", "bytes=0-0", "bytes=0-99", "bytes=-1", "bytes=1-", "bytes=-0"] {
+        let response = get(&files, "/empty.txt", &[("range", range)]).await;
+        match response.status().as_u16() {
+            200 => assert_eq!(field(&response, "content-range"), "", "{range}"),
+            status => {
+                assert_eq!((status, field(&response, "content-range")), (416, "bytes */0"), "{range}");
+            }
+        }
+        assert_eq!(body(response).await, "");
+    }
+}
+
+#[tokio::test]
 async fn a_download_goes_on_only_where_the_file_is_the_same() {
     let folder = folder();
     let files = folder.serve();
