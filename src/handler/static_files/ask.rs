@@ -45,7 +45,7 @@ pub(super) fn range(from: &Parts) -> Option<HeaderValue> {
 pub(super) fn is_end(range: &HeaderValue) -> bool {
     let length = range.to_str().ok().and_then(|range| range.strip_prefix("bytes=-"));
     length.is_some_and(|length| {
-        length.bytes().all(|digit| digit.is_ascii_digit()) && length.trim_matches('0') != ""
+        length.bytes().all(|digit| digit.is_ascii_digit()) && !length.trim_matches('0').is_empty()
     })
 }
 
