@@ -23,5 +23,7 @@ mod limits_http1;
 mod limits_http2;
 mod proxy;
 mod proxy_protocol;
+mod ready;
 mod replacement;
+mod routes;
 mod support;
