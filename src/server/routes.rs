@@ -88,9 +88,9 @@ impl Planner {
         });
         self.limiters.replace(own);
         let routes_of = |route: &RouteConfig| (label(route), route.compression.clone());
-        let rest = (EVERYTHING.to_owned(), config.compression.clone());
-        let compressed =
-            config.routes.iter().map(routes_of).rev().chain([rest]).filter(|(_, set)| set.enabled);
+        // What is for all others comes first: a route at / has the same label, and its own word counts.
+        let rest = std::iter::once((EVERYTHING.to_owned(), config.compression.clone()));
+        let compressed = rest.chain(config.routes.iter().map(routes_of)).filter(|(_, set)| set.enabled);
         self.compressors.replace(
             compressed.map(|(label, set)| (self.metrics.add_route(&label).index(), self.compressor(&set))),
         );

@@ -201,6 +201,24 @@ fn a_route_has_its_own_and_it_is_off_where_nobody_asked() {
 }
 
 #[test]
+fn a_route_for_everything_has_its_own_beside_that_of_all() {
+    let folder = Folder::new();
+    folder.write("public/page.html", text(50_000));
+    let table = "[compression]\nenabled = true\n\
+                 [[route]]\npath = '/'\nroot = '$'\ncompression = { algorithms = ['gzip'] }\n\
+                 [[route]]\npath = '/all'\nroot = '$'\n\
+                 [[route]]\npath = '/off'\nroot = '$'\ncompression = false\n";
+    folder.write("nessen.toml", table.replace('$', &folder.path("public")));
+    let server = Server::start_with(&[("DRAIN_DELAY", "0")], &["--config", &folder.path("nessen.toml")]);
+    for (path, coding) in
+        [("/page.html", Some("gzip")), ("/all/page.html", Some("zstd")), ("/off/page.html", None)]
+    {
+        let answer = ask(&server, "GET", path, "gzip, br, zstd");
+        assert_eq!((answer.status, answer.field("content-encoding")), (200, coding), "{path}");
+    }
+}
+
+#[test]
 fn beyond_the_compressors_that_there_are_answers_go_as_they_are() {
     let folder = Folder::new();
     // Noise: what comes out fills the buffers of both kernels.
