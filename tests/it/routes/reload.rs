@@ -143,3 +143,17 @@ fn what_needs_a_restart_is_named_and_the_rest_is_taken() {
     let ready = get(&server, "/ready").json();
     assert!(ready["checks"]["before"].is_object() && ready["checks"]["after"].is_null(), "{ready}");
 }
+
+#[test]
+fn routes_that_hold_more_than_was_counted_on_are_told_to_need_a_restart() {
+    let folder = Folder::new();
+    folder.write("public/a.txt", "a").write(super::TABLE, "");
+    let path = folder.path(super::TABLE);
+    let server = Server::start_in_shell("ulimit -n 400", &[("DRAIN_DELAY", "0")], &["--config", &path]);
+    // A file or an upstream each: half as many connections are safe.
+    let line = reload(&server, &folder, "[[route]]\npath = \"/\"\nroot = \"$/public\"\n");
+    assert_eq!(line["level"], "WARN", "{line}");
+    let settings = line["settings"].as_str().unwrap_or_default();
+    assert_eq!(settings, "limits.max_connections, limits.max_in_flight", "{line}");
+    assert_eq!(text(&server, "/a.txt"), "a");
+}
