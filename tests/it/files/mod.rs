@@ -219,3 +219,35 @@ fn a_file_that_shrinks_breaks_off_its_answer() {
     assert!(client.wire().pending().len() < size, "bytes that were not there");
     assert_eventually(PATIENCE, "the next answer", || get(&server, "/big", &[]).body.len() == 1 << 20);
 }
+
+#[test]
+fn a_root_may_be_a_flag_and_relative() {
+    let folder = Folder::new();
+    folder.write("public/index.html", "home");
+    // Tests run the server in the folder that this one is in.
+    let name = folder.at("public").strip_prefix(env!("CARGO_TARGET_TMPDIR")).unwrap().to_owned();
+    for root in [name.to_str().unwrap().to_owned(), format!("./{}/", name.display())] {
+        let server = Server::start_with(&[("DRAIN_DELAY", "0")], &["serve", "--root", &root]);
+        assert_eq!(get(&server, "/", &[]).body, b"home", "{root}");
+    }
+}
+
+#[test]
+fn files_go_to_clients_of_http_1_0_and_to_those_who_ask_ahead() {
+    let folder = Folder::new();
+    folder.write("public/a.txt", "first").write("public/b.txt", "second");
+    let server = serve(&folder, &[]);
+    let mut old = server.connect();
+    old.send(b"GET /a.txt HTTP/1.0\r\nHost: nessen.test\r\n\r\n");
+    let answer = old.read_response();
+    assert_eq!((answer.status, answer.text().as_str()), (200, "first"));
+    old.assert_closed();
+    let mut ahead = Client::open(server.address);
+    let asks =
+        [("HEAD", "/a.txt"), ("GET", "/a.txt"), ("GET", "/none"), ("HEAD", "/none"), ("GET", "/b.txt")];
+    let all: Vec<Vec<u8>> = asks.iter().map(|(method, path)| Request::new(method, path).bytes()).collect();
+    ahead.send(&all.concat());
+    let answers = asks.map(|(method, _)| ahead.answer_to(method).expect("an answer"));
+    assert_eq!(answers.each_ref().map(|answer| answer.status), [200, 200, 404, 404, 200]);
+    assert_eq!((answers[1].body.as_slice(), answers[4].body.as_slice()), (&b"first"[..], &b"second"[..]));
+}
