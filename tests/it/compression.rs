@@ -1,16 +1,19 @@
 //! Compression on the wire: who asks for it gets it, where it is worth it and may be.
 
+use std::time::Instant;
+
 use axum::body::Body;
 use http_body_util::BodyExt;
 use tower::ServiceExt;
 use tower_http::decompression::Decompression;
 
-use crate::support::PATIENCE;
 use crate::support::client::{Answer, Client, Request};
 use crate::support::client2::Client2;
 use crate::support::folder::Folder;
+use crate::support::http1::Conn;
 use crate::support::server::Server;
 use crate::support::upstream::Upstream;
+use crate::support::{PATIENCE, assert_eventually};
 
 const ON: (&str, &str) = ("NESSEN_COMPRESSION_ENABLED", "true");
 
@@ -218,29 +221,57 @@ fn a_route_for_everything_has_its_own_beside_that_of_all() {
     }
 }
 
+/// Noise: what comes out of a compressor fills the buffers of both kernels.
+fn noise() -> Vec<u8> {
+    let mut dice = 1u64;
+    let mut throw = || {
+        dice ^= dice << 13;
+        dice ^= dice >> 7;
+        dice ^= dice << 17;
+        b'!' + (dice % 90) as u8
+    };
+    (0..24 << 20).map(|_| throw()).collect()
+}
+
+/// Whoever asks for the noise and does not read it.
+#[track_caller]
+fn hold_a_compressor(server: &Server) -> Conn {
+    let mut holder = Conn::open_narrow(server.address);
+    holder.send(b"GET /noise.txt HTTP/1.1\r\nHost: nessen.test\r\nAccept-Encoding: gzip\r\n\r\n");
+    assert_eq!(holder.peek(12, Instant::now() + PATIENCE).unwrap(), b"HTTP/1.1 200");
+    holder
+}
+
 #[test]
 fn beyond_the_compressors_that_there_are_answers_go_as_they_are() {
     let folder = Folder::new();
-    // Noise: what comes out fills the buffers of both kernels.
-    let mut dice = 1u64;
-    let noise: Vec<u8> = (0..24 << 20)
-        .map(|_| {
-            dice ^= dice << 13;
-            dice ^= dice >> 7;
-            dice ^= dice << 17;
-            b'!' + (dice % 90) as u8
-        })
-        .collect();
-    folder.write("public/noise.txt", &noise).write("public/page.html", text(50_000));
+    folder.write("public/noise.txt", noise()).write("public/page.html", text(50_000));
     let server = files(&folder, &[("NESSEN_COMPRESSION_MAX_CONCURRENT", "1")]);
-    let mut holder = crate::support::http1::Conn::open_narrow(server.address);
-    holder.send(b"GET /noise.txt HTTP/1.1\r\nHost: nessen.test\r\nAccept-Encoding: gzip\r\n\r\n");
-    assert_eq!(holder.peek(12, std::time::Instant::now() + PATIENCE).unwrap(), b"HTTP/1.1 200");
+    let holder = hold_a_compressor(&server);
     let plain = ask(&server, "GET", "/page.html", "gzip");
     assert_eq!((plain.status, plain.field("content-encoding")), (200, None));
     assert!(plain.all("vary").join(",").to_ascii_lowercase().contains("accept-encoding"));
     drop(holder);
-    crate::support::assert_eventually(PATIENCE, "the compressor back", || {
+    assert_eventually(PATIENCE, "the compressor back", || {
+        ask(&server, "GET", "/page.html", "gzip").field("content-encoding") == Some("gzip")
+    });
+}
+
+#[test]
+fn a_reload_changes_how_many_compressors_there_are() {
+    let folder = Folder::new();
+    folder.write("public/noise.txt", noise()).write("public/page.html", text(50_000));
+    let write = |count: usize| {
+        folder.write("nessen.toml", format!("[compression]\nenabled = true\nmax_concurrent = {count}\n"));
+    };
+    write(1);
+    let (root, table) = (folder.path("public"), folder.path("nessen.toml"));
+    let server = Server::start_with(&[("ROOT", &root), ("DRAIN_DELAY", "0")], &["--config", &table]);
+    let _holder = hold_a_compressor(&server);
+    assert_eq!(ask(&server, "GET", "/page.html", "gzip").field("content-encoding"), None);
+    write(2);
+    server.signal(rustix::process::Signal::HUP);
+    assert_eventually(PATIENCE, "a second compressor", || {
         ask(&server, "GET", "/page.html", "gzip").field("content-encoding") == Some("gzip")
     });
 }
