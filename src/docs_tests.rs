@@ -8,7 +8,7 @@ use crate::config::keys;
 use crate::refusal::Reason;
 use crate::telemetry::names;
 
-const PAGES: [&str; 7] = [
+const PAGES: [&str; 10] = [
     "README.md",
     "ARCHITECTURE.md",
     "CHANGELOG.md",
@@ -16,6 +16,9 @@ const PAGES: [&str; 7] = [
     "SECURITY.md",
     "docs/threat-model.md",
     "docs/CONFIGURATION.md",
+    "docs/proxy.md",
+    "docs/routes.md",
+    "docs/static-files.md",
 ];
 
 fn root() -> &'static Path {

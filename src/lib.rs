@@ -32,20 +32,26 @@
 //!
 //! Two programs to begin with are in `examples/`: `hello` and `slow_dependency`.
 //!
+//! Routes of the configuration ([`config::RouteConfig`]) lead to applications elsewhere
+//! ([`handler::proxy`]), to files ([`handler::static_files`]) or to fixed answers; the program's own
+//! router answers what they leave.
+//!
 //! # The way of a request
 //!
 //! ```text
 //! listener ─ admission ─ first byte ─ protocol ─ parser          net/
 //!                                                   │
 //!   request id ─ report ─ refusals to answers ─ framing           server/stack.rs lists
-//!   ─ probes and admin endpoints (answered here)                  these layers, each
+//!   ─ probes and admin endpoints (answered here) ─ route          these layers, each
 //!   ─ drain gate ─ reserve gate ─ method ─ host ─ URL ─ headers   with its reason
 //!   ─ rate limit ─ in-flight permit ─ request time-out
 //!   ─ request body: size, gap, rate, memory
-//!   ─ security headers ─ response size ─ handler
+//!   ─ security headers ─ compression ─ response size
+//!   ─ where the route leads: proxy, files, fixed answer, router
 //! ```
 //!
-//! What needs no state refuses first. Every layer refuses by its error, a [`refusal::Refusal`];
+//! The route's values ([`policy::Policy`]) hold in all layers behind it. What needs no state refuses
+//! first. Every layer refuses by its error, a [`refusal::Refusal`];
 //! one place turns it into an answer, counts it and names it in the log. A permit is held until
 //! the last byte of the response body has been handed over. The clocks of a connection run in
 //! [`net`]: between requests, within a head, and while a client is slow to read.

@@ -92,10 +92,19 @@ pub fn load(sources: &Sources, machine: &Machine) -> Result<Loaded, ConfigErrors
 
 /// The keys whose value changed from `old` to `new` and that only a restart can apply.
 pub fn reloadable_diff(old: &Loaded, new: &Loaded) -> Vec<&'static str> {
-    let changed = new.values.iter().zip(&old.values).filter(|(new, old)| {
-        // What `auto` comes to may move with the machine; nobody asked for a change.
-        new.value != old.value && !(new.auto && old.auto)
-    });
+    // What `auto` comes to may move with the machine; nobody asked for a change. But where the new
+    // routes need room, fewer connections and requests are safe than there are let in.
+    let (less, more) = (&new.worst_case, &old.worst_case);
+    let fewer = |key: &str| match key {
+        "limits.max_connections" => less.connections < more.connections,
+        "limits.max_in_flight" => less.in_flight < more.in_flight,
+        _ => false,
+    };
+    let changed = new
+        .values
+        .iter()
+        .zip(&old.values)
+        .filter(|(new, old)| new.value != old.value && (!(new.auto && old.auto) || fewer(new.key)));
     let needs_restart = |key: &str| keys::find(key).is_some_and(|key| !key.reloadable);
     let checks = (old.config.checks != new.config.checks).then_some("[[check]]");
     changed.map(|(new, _)| new.key).filter(|key| needs_restart(key)).chain(checks).collect()

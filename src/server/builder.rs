@@ -8,10 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use tokio::sync::Semaphore;
 
 use super::reload::{Reload, Reloader, apply_access_log, level, policy};
-use super::routes::{Immortals, Planner, RouteError};
+use super::routes::{CompressionPermits, Immortals, Planner, RouteError};
 use super::running::{BoundServer, Port};
 use super::stack::Shared;
 use super::{Outcome, checks, housekeeping};
@@ -196,7 +195,7 @@ impl Builder {
             metrics: metrics.clone(),
             limiters: route_limiters.clone(),
             compressors: compressors.clone(),
-            compression_permits: Arc::new(Semaphore::new(config.compression.max_concurrent)),
+            compression_permits: CompressionPermits::default(),
             immortals: Immortals::default(),
         };
         let routes = Routes::new(planner.table(&config, None).map_err(BindError::Route)?);

@@ -57,7 +57,7 @@ pub(super) struct Planner {
     /// The compressors of the routes that have one.
     pub(super) compressors: RouteCompressors,
     /// One for each answer that may be compressed at a time.
-    pub(super) compression_permits: Arc<Semaphore>,
+    pub(super) compression_permits: CompressionPermits,
     /// Values of fields, each given up to the end of the process only once.
     pub(super) immortals: Immortals,
 }
@@ -88,26 +88,16 @@ impl Planner {
         });
         self.limiters.replace(own);
         let routes_of = |route: &RouteConfig| (label(route), route.compression.clone());
-        let rest = (EVERYTHING.to_owned(), config.compression.clone());
-        let compressed =
-            config.routes.iter().map(routes_of).rev().chain([rest]).filter(|(_, set)| set.enabled);
+        // What is for all others comes first: a route at / has the same label, and its own word counts.
+        let rest = std::iter::once((EVERYTHING.to_owned(), config.compression.clone()));
+        let compressed = rest.chain(config.routes.iter().map(routes_of)).filter(|(_, set)| set.enabled);
+        let permits = self.compression_permits.of(config.compression.max_concurrent);
         self.compressors.replace(
-            compressed.map(|(label, set)| (self.metrics.add_route(&label).index(), self.compressor(&set))),
+            compressed.map(|(label, set)| {
+                (self.metrics.add_route(&label).index(), compressor(&set, permits.clone()))
+            }),
         );
         Ok(RouteTable::new(routes, self.rest(config)))
-    }
-
-    fn compressor(&self, set: &CompressionConfig) -> Compressor {
-        let algorithm = |algorithm: &config::Algorithm| match algorithm {
-            config::Algorithm::Zstd => Algorithm::Zstd,
-            config::Algorithm::Br => Algorithm::Brotli,
-            config::Algorithm::Gzip => Algorithm::Gzip,
-        };
-        Compressor::new(CompressionOptions {
-            algorithms: set.algorithms.iter().map(algorithm).collect(),
-            min_size: set.min_size,
-            permits: self.compression_permits.clone(),
-        })
     }
 
     /// What answers where no configured route does.
@@ -191,6 +181,40 @@ impl Planner {
             fields: fields(headers).map(|(name, value)| (name, self.immortals.of(&value))).collect(),
             compressed: false,
         }
+    }
+}
+
+fn compressor(set: &CompressionConfig, permits: Arc<Semaphore>) -> Compressor {
+    let algorithm = |algorithm: &config::Algorithm| match algorithm {
+        config::Algorithm::Zstd => Algorithm::Zstd,
+        config::Algorithm::Br => Algorithm::Brotli,
+        config::Algorithm::Gzip => Algorithm::Gzip,
+    };
+    Compressor::new(CompressionOptions {
+        algorithms: set.algorithms.iter().map(algorithm).collect(),
+        min_size: set.min_size,
+        permits,
+    })
+}
+
+/// The permits of `compression.max_concurrent`, which all routes share. The same number again keeps
+/// them; another makes them anew, and answers under way keep theirs of before to their end.
+#[derive(Debug)]
+pub(super) struct CompressionPermits(Mutex<(usize, Arc<Semaphore>)>);
+
+impl Default for CompressionPermits {
+    fn default() -> Self {
+        Self(Mutex::new((0, Arc::new(Semaphore::new(0)))))
+    }
+}
+
+impl CompressionPermits {
+    fn of(&self, count: usize) -> Arc<Semaphore> {
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if held.0 != count {
+            *held = (count, Arc::new(Semaphore::new(count)));
+        }
+        held.1.clone()
     }
 }
 

@@ -15,6 +15,8 @@
     reason = "a test that cannot go on must stop, and these threads are its own"
 )]
 
+mod compression;
+mod files;
 mod framing;
 mod library;
 mod life;
@@ -22,5 +24,7 @@ mod limits_http1;
 mod limits_http2;
 mod proxy;
 mod proxy_protocol;
+mod ready;
 mod replacement;
+mod routes;
 mod support;

@@ -184,3 +184,45 @@ fn the_health_check_speaks_as_a_proxy_where_it_must() {
         assert_eq!(Process::start(&env, &["healthcheck"]).exit_code(), 0, "{setting}");
     }
 }
+
+/// A header of version 2 with this command, family and length of zeros behind it.
+fn v2_of(command: u8, family: u8, length: u16) -> Vec<u8> {
+    let mut bytes = b"\r\n\r\n\0\r\nQUIT\n".to_vec();
+    bytes.extend_from_slice(&[command, family]);
+    bytes.extend_from_slice(&length.to_be_bytes());
+    bytes.extend(std::iter::repeat_n(0, usize::from(length)));
+    bytes
+}
+
+#[test]
+fn a_header_that_is_wrong_is_refused_and_one_that_says_nothing_is_not() {
+    let server = start("required", &[]);
+    let wrong = [
+        v2_of(0x21, 0x21, 12),
+        v2_of(0x21, 0x11, 8),
+        v2_of(0x11, 0x11, 12),
+        v2_of(0x2f, 0x11, 12),
+        v2_of(0x21, 0xf1, 12),
+        v2_of(0x21, 0x11, u16::MAX),
+        [v2("192.0.2.1"), v2("192.0.2.1")].concat(),
+        b"PROXY TCP4 ::1 ::1 1 2\r\n".to_vec(),
+        b"PROXY TCP4 192.0.2.1 10.0.0.1 99999 1\r\n".to_vec(),
+        b"PROXY TCP4 192.0.2.1 10.0.0.1 1 2\n".to_vec(),
+        [b"PROXY TCP4 ".as_slice(), &[b'1'; 200]].concat(),
+    ];
+    for header in &wrong {
+        let mut conn = connect(&server);
+        conn.send(&[header.as_slice(), &get("/badge/a/b.svg")].concat());
+        let answer = conn.read_response();
+        assert_problem(&answer, 400, "MALFORMED_REQUEST");
+        assert!(answer.says_close(), "{}", header.escape_ascii());
+    }
+    server.assert_refused("malformed_request", wrong.len());
+    // A health check of the balancer's own, a socket of another kind, and extensions to the limit.
+    for header in [v2_of(0x20, 0, 0), v2_of(0x21, 0x31, 216), v2_of(0x20, 0x11, 12), v2_of(0x21, 0x00, 4080)]
+    {
+        let answer = ask(&server, &[header.as_slice(), &get("/badge/a/own.svg")].concat());
+        assert_eq!(answer.status, 200, "{}", header[..16].escape_ascii());
+        wait_client(&server, "/badge/a/own.svg", "127.0.0.2");
+    }
+}

@@ -27,7 +27,7 @@ pub(super) const UPSTREAM: &[Key] = &[
         "upstream.connect_timeout",
         TIMEOUT,
         "5s",
-        "From nothing to a connection: the next address, or 504.",
+        "From nothing to a connection: the next address, or 502.",
         |config, value| value.put(&mut config.upstream.connect_timeout),
     )
     .live(),

@@ -13,7 +13,9 @@ What answers which paths of which hosts; a table for each, in the file alone. `u
 
 A request goes to the route of its very host, else of the longest `*.` that its host is below, else of
 no host, and there to the longest `path`, on segment borders. Where no route of its host takes its path,
-those of no host may. `nessen check` prints the routes in this order.
+those of no host may. `nessen check` prints the routes in this order. However a path is spelled, as in
+`/%61pi`, `//api` or `/x/../api` for `/api`, it goes to the same route; what it leads to is given the path
+as it came.
 
 Exactly one of `upstream`, `root`, `redirect` and `respond` says what answers. Everything else stands in
 place of a global key, for this route alone, with the values that it takes; what is left out is as it

@@ -22,6 +22,7 @@ use super::error::ConfigError;
 use super::settings::Settings;
 use super::source::{Origin, Raw};
 use super::value::Value;
+use crate::handler::routes::normal;
 use raw::{RawEntry, RawValue};
 use report::Report;
 use route::{Place, Reader};
@@ -44,6 +45,9 @@ pub struct RouteRow {
     /// What differs from the global values: names and values.
     pub overrides: Vec<(String, String)>,
 }
+
+/// Redirects that are followed in search of a circle; browsers give up after 20.
+const MOST_HOPS: usize = 20;
 
 /// Routes, in the order in which they are matched.
 #[derive(Debug, Default)]
@@ -145,21 +149,31 @@ fn implied(settings: &Settings) -> Vec<(String, RawTable)> {
     [table("upstream.url", "upstream"), table("files.root", "root")].into_iter().flatten().collect()
 }
 
-/// A redirect to a path that it takes itself leads its clients round in a circle.
+/// A redirect to a path that it takes itself, or that another leads back to it, has its clients go
+/// round in a circle.
 fn circles(routes: &[(RouteConfig, RouteRow, String)], errors: &mut Vec<ConfigError>) {
+    // Where a client ends up that follows one redirect. URLs may be of any host.
+    let next = |place: usize| {
+        let (route, _, _) = routes.get(place)?;
+        let Target::Redirect { to, .. } = &route.target else { return None };
+        let to = Some(to).filter(|to| to.starts_with('/'))?;
+        let path = normal(to.split(['?', '#']).next().unwrap_or_default());
+        // The first of the same host, as a request would find it.
+        routes.iter().position(|(other, _, _)| other.host == route.host && takes(&other.path, &path))
+    };
     for (place, (route, _, table)) in routes.iter().enumerate() {
         let Target::Redirect { to, .. } = &route.target else { continue };
-        let path = to.split(['?', '#']).next().unwrap_or_default();
-        // The first of the same host, as a request would find it. URLs may be of any host.
-        let found =
-            routes.iter().position(|(other, _, _)| other.host == route.host && takes(&other.path, path));
-        if found == Some(place) {
-            errors.push(ConfigError::Table {
-                table: table.clone(),
-                origin: route.origin.clone(),
-                problem: format!("redirect.to = {to:?}: leads back to this very route"),
-            });
-        }
+        let mut stops = std::iter::successors(next(place), |place| next(*place)).take(MOST_HOPS);
+        let back = match stops.position(|stop| stop == place) {
+            None => continue,
+            Some(0) => "leads back to this very route",
+            Some(_) => "leads back to this very route, by way of others",
+        };
+        errors.push(ConfigError::Table {
+            table: table.clone(),
+            origin: route.origin.clone(),
+            problem: format!("redirect.to = {to:?}: {back}"),
+        });
     }
 }
 

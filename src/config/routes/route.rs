@@ -11,6 +11,7 @@ use crate::config::Config;
 use crate::config::keys;
 use crate::config::settings::Settings;
 use crate::config::value::Value;
+use crate::handler::routes::normal;
 
 /// A route that is being read.
 pub(super) struct Reader<'a, 'e> {
@@ -163,7 +164,7 @@ impl Reader<'_, '_> {
         self.report.value("", self.raw.entry(name)?, row)
     }
 
-    /// The path without a slash at its end.
+    /// The path in the spelling in which it is compared, without a slash at its end.
     fn path(&mut self) -> Option<String> {
         let Some(entry) = self.raw.entry("path") else {
             self.report.whole(&self.raw.origin, "has no path; / is for every request".to_owned());
@@ -174,6 +175,7 @@ impl Reader<'_, '_> {
             self.report.entry("", entry, "has a *; a path takes all below it as it is");
             return None;
         }
+        let path = normal(&path);
         let bare = path.strip_suffix('/').unwrap_or(&path);
         Some(if bare.is_empty() { "/".to_owned() } else { bare.to_owned() })
     }

@@ -20,6 +20,7 @@ use crate::policy::Policy;
 
 pub use dispatch::{Dispatch, DispatchFuture};
 pub use layer::{RouteLayer, Routed};
+pub use normal::normal;
 pub use table::{RouteTable, Routes};
 
 /// What a route leads to.
@@ -42,7 +43,8 @@ pub enum Target {
 pub struct Route {
     /// The host that it is for: `example.com`, `*.example.com` for all below it; `None`: any.
     pub host: Option<String>,
-    /// The path that it begins at, without a slash at its end; empty for all.
+    /// The path that it begins at, in its [`normal`] spelling, without a slash at its end; empty for
+    /// all.
     pub prefix: String,
     /// What it asks of the layers.
     pub policy: Arc<Policy>,
@@ -51,11 +53,19 @@ pub struct Route {
 }
 
 impl Route {
-    /// The part of `path` below the route, with a slash at its beginning.
+    /// Whether a path, in its [`normal`] spelling, is this route's own or below it.
+    fn takes(&self, path: &str) -> bool {
+        let rest = path.strip_prefix(self.prefix.as_str());
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+
+    /// The part of `path` below the route, as the client spelled it, with a slash at its beginning.
+    /// `None` where only dots, slashes too many or an encoded one lead there.
     fn rest<'a>(&self, path: &'a str) -> Option<&'a str> {
-        match path.strip_prefix(self.prefix.as_str())? {
-            "" => Some("/"),
-            rest => rest.starts_with('/').then_some(rest),
-        }
+        let segments = self.prefix.matches('/').count();
+        let end = path.match_indices('/').nth(segments).map_or(path.len(), |(at, _)| at);
+        let (begin, rest) = path.split_at_checked(end)?;
+        let ours = normal(begin) == self.prefix && begin.matches('/').count() == segments;
+        ours.then_some(if rest.is_empty() { "/" } else { rest })
     }
 }

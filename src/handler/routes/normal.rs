@@ -1,15 +1,17 @@
 //! A path as it is compared with those of the routes.
 
 use std::borrow::Cow;
+use std::fmt::Write;
 
-/// The path with what can be written in several ways written in one: unreserved characters that
-/// are percent-encoded are decoded (RFC 3986 section 6.2.2.2), dot segments followed (section
-/// 5.2.4), and empty segments left out, as nginx and Envoy do.
+/// The path with what can be written in several ways written in one: what may stand as it is does,
+/// and all else is percent-encoded in capitals (RFC 3986 sections 6.2.2.1 and 6.2.2.2); dot segments
+/// are followed (section 5.2.4), and empty segments left out, as nginx and Envoy do.
 ///
 /// SECURITY: an upstream may well do the same. A path that was compared as it is written would
 /// then reach what a route holds by another spelling, past the route's own limits.
-pub(super) fn normal(path: &str) -> Cow<'_, str> {
-    if !path.contains('%') && !path.contains("//") && !path.contains("/.") {
+pub fn normal(path: &str) -> Cow<'_, str> {
+    let simple = path.bytes().all(is_plain) && !path.contains("//") && !path.contains("/.");
+    if simple {
         return Cow::Borrowed(path);
     }
     let decoded = decode(path);
@@ -26,26 +28,38 @@ pub(super) fn normal(path: &str) -> Cow<'_, str> {
     Cow::Owned(segments.iter().fold(String::new(), |path, segment| path + "/" + segment))
 }
 
-/// Decodes unreserved characters, and dots and slashes, which mean the same encoded to many
-/// servers; the rest stays as it is.
+/// What may stand in a path as it is (RFC 3986 section 3.3), and the slash.
+fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/".contains(&byte)
+}
+
+/// Each byte in its one spelling. An encoded slash is one, as it is to many servers; a percent sign
+/// that encodes nothing stays what it is.
 fn decode(path: &str) -> String {
     let mut out = String::with_capacity(path.len());
-    let mut rest = path;
-    while let Some((before, after)) = rest.split_once('%') {
-        out.push_str(before);
-        let code = after.get(..2).and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        match code {
-            Some(byte) if byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte) => {
-                out.push(char::from(byte));
-                rest = after.get(2..).unwrap_or("");
+    let mut put = |byte: u8| match byte {
+        byte if is_plain(byte) => out.push(char::from(byte)),
+        // Writing to a String cannot fail.
+        byte => _ = write!(out, "%{byte:02X}"),
+    };
+    let mut rest = path.as_bytes();
+    while let Some((&first, after)) = rest.split_first() {
+        match (first, after) {
+            (b'%', [high, low, behind @ ..]) if let (Some(high), Some(low)) = (hex(*high), hex(*low)) => {
+                put(high << 4 | low);
+                rest = behind;
             }
             _ => {
-                out.push('%');
+                put(first);
                 rest = after;
             }
         }
     }
-    out + rest
+    out
+}
+
+fn hex(digit: u8) -> Option<u8> {
+    char::from(digit).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
 }
 
 #[cfg(test)]
@@ -63,10 +77,18 @@ mod tests {
             ("/a%2f..%2fapi", "/api"),
             ("//api///x", "/api/x"),
             ("/../../api", "/api"),
-            ("/a%20b/%zz/%", "/a%20b/%zz/%"),
+            ("/a%20b", "/a%20b"),
             ("/.", ""),
+            ("/caf%c3%a9", "/caf%C3%A9"),
+            ("/caf\u{e9}", "/caf%C3%A9"),
+            ("/%40me%3a%21", "/@me:!"),
+            ("/a%3fb%23c%25d\"{", "/a%3Fb%23c%25d%22%7B"),
+            // No encoding, and so no other byte's either.
+            ("/%zz/%", "/%25zz/%25"),
+            ("/%2", "/%252"),
         ] {
             assert_eq!(normal(path), expected, "{path}");
+            assert_eq!(normal(expected), expected, "what is normal stays");
         }
     }
 }

@@ -47,7 +47,7 @@ impl RouteTable {
                 (Some(pattern), Some(host)) => matches(pattern, host),
                 (Some(_), None) => false,
             };
-            here && route.rest(&path).is_some()
+            here && route.takes(&path)
         };
         self.routes.iter().find(fits).unwrap_or(&self.nothing)
     }

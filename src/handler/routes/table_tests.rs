@@ -93,3 +93,20 @@ fn where_no_route_fits_there_is_one_for_that() {
     let table = RouteTable::new(vec![route(1, None, "/api")], route(9, None, ""));
     assert_eq!(chosen(&table, "any", "/other"), 9);
 }
+
+#[test]
+fn what_is_below_a_route_is_told_whatever_its_spelling() {
+    let route = route(1, None, "/caf%C3%A9/@me");
+    for (path, rest) in [
+        ("/caf%C3%A9/@me", Some("/")),
+        ("/caf%c3%a9/%40me/", Some("/")),
+        ("/caf\u{e9}/@me/a%20b//c/..", Some("/a%20b//c/..")),
+        ("/caf%C3%A9/@men", None),
+        ("/caf%C3%A9", None),
+        ("//caf%C3%A9/@me", None),
+        ("/x/../caf%C3%A9/@me", None),
+        ("/caf%C3%A9%2f@me", None),
+    ] {
+        assert_eq!(route.rest(path), rest, "{path}");
+    }
+}

@@ -41,6 +41,14 @@ pub(super) fn range(from: &Parts) -> Option<HeaderValue> {
     HeaderValue::try_from(format!("bytes={ranges}")).ok()
 }
 
+/// Whether this is one range, of so many bytes from the end.
+pub(super) fn is_end(range: &HeaderValue) -> bool {
+    let length = range.to_str().ok().and_then(|range| range.strip_prefix("bytes=-"));
+    length.is_some_and(|length| {
+        length.bytes().all(|digit| digit.is_ascii_digit()) && !length.trim_matches('0').is_empty()
+    })
+}
+
 /// Whether the client's If-Range, if any, is of what is there now. `ServeDir` does not know this
 /// field: without it, a client that goes on with a download would join two files into one.
 pub(super) fn is_current(from: &HeaderMap, answer: &HeaderMap) -> bool {

@@ -124,10 +124,22 @@ impl StaticFiles {
         let request = ask::request(from, path)
             .ok_or_else(|| Refusal::new(Reason::InvalidPath, "the path is no path of a file"))?;
         let Some(range) = ask::range(from) else { return self.call(request).await };
-        let mut part = request.clone();
-        part.headers_mut().insert(header::RANGE, range);
-        match self.call(part).await? {
-            Some(found) if !ask::is_current(&from.headers, found.headers()) => self.call(request).await,
+        let with = |range| {
+            let mut part = request.clone();
+            part.headers_mut().insert(header::RANGE, range);
+            part
+        };
+        let found = match self.call(with(range.clone())).await? {
+            // The end of a file that is shorter is all of it (RFC 9110 section 14.1.2).
+            Some(found) if found.status() == StatusCode::RANGE_NOT_SATISFIABLE && ask::is_end(&range) => {
+                self.call(with(HeaderValue::from_static("bytes=0-"))).await?
+            }
+            found => found,
+        };
+        match found {
+            Some(found) if is_no_part(&found) || !ask::is_current(&from.headers, found.headers()) => {
+                self.call(request).await
+            }
             found => Ok(found),
         }
     }
@@ -179,6 +191,13 @@ impl StaticFiles {
             },
         ))
     }
+}
+
+/// An empty file has no part: `ServeDir` answers with "bytes 0-0/0", which names a byte that is not
+/// there.
+fn is_no_part(found: &Found) -> bool {
+    let size = found.headers().get(header::CONTENT_LENGTH);
+    found.status() == StatusCode::PARTIAL_CONTENT && size.is_some_and(|size| size == "0")
 }
 
 /// The refusal for an error that has been logged. What makes a path no file is none of these.

@@ -103,3 +103,40 @@ fn all_left_alone_is_a_502_at_once_and_not_for_ever() {
     let served = || ask(&server, &Request::get("t", "ok")).status == 200;
     assert_eventually(PATIENCE, "the one that is there again is asked", served);
 }
+
+#[test]
+fn who_fails_its_health_check_is_left_alone_until_it_is_well() {
+    let (one, two) = (Upstream::named("one"), Upstream::named("two"));
+    let table = TempFile::new("health.toml", &route("/", &[one.url(), two.url()]));
+    let env = [
+        ("NESSEN_UPSTREAM_HEALTH_PATH", "/well?deep=1"),
+        ("NESSEN_UPSTREAM_HEALTH_INTERVAL", "50ms"),
+        ("NESSEN_UPSTREAM_HEALTH_FALL", "2"),
+        ("NESSEN_UPSTREAM_HEALTH_RISE", "2"),
+    ];
+    let server = proxy_with(&table, &env);
+    let asked = |upstream: &Upstream| {
+        upstream.seen().iter().filter(|seen| seen.method == "GET" && seen.target == "/well?deep=1").count()
+    };
+    assert_eventually(PATIENCE, "both are asked", || asked(&one) > 2 && asked(&two) > 2);
+    // One of them says that it is not well, though it would answer.
+    one.answer_unasked_with("status=503");
+    let healthy = || sum(&server, "nessen_upstream_healthy", &[&one.address.to_string()]);
+    assert_eventually(PATIENCE, "it is down", || healthy() <= 0.0);
+    let who = |number: usize| {
+        let token = number.to_string();
+        let answer = ask(&server, &Request::get(&token, "ok"));
+        answer.assert_answers(200, &token);
+        answer.field("x-upstream").unwrap().to_owned()
+    };
+    for number in 0..30 {
+        assert_eq!(who(number), "two");
+    }
+    one.answer_unasked_with("ok");
+    assert_eventually(PATIENCE, "it is up again", || healthy() >= 1.0);
+    assert_eventually(PATIENCE, "it is asked again", || who(31) == "one");
+    // Checks are none of the requests that are counted.
+    let counted = sum(&server, "nessen_upstream_requests_total", &[]);
+    let real = [&one, &two].map(|upstream| upstream.requests() - asked(upstream)).iter().sum::<usize>();
+    assert_eq!(counted, real as f64);
+}

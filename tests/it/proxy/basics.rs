@@ -1,6 +1,6 @@
 //! What goes in comes out: methods, targets, bodies both ways, answers without a body.
 
-use super::{ask, ask2, proxy};
+use super::{ask, ask2, proxy, proxy_to};
 use crate::support::client::{Answer, Body, Client, Request};
 use crate::support::server::Server;
 use crate::support::upstream::{Digest, Upstream};
@@ -64,6 +64,16 @@ fn an_absolute_target_becomes_one_in_origin_form() {
     client.answer().assert_answers(200, "t");
     let seen = upstream.one("t");
     assert_eq!((seen.target.as_str(), seen.field("host")), ("/a?b", Some("nessen.test")));
+}
+
+#[test]
+fn an_upstream_may_be_given_by_its_name() {
+    let upstream = Upstream::start();
+    let server = proxy_to(&format!("http://localhost:{}", upstream.address.port()), &[]);
+    ask(&server, &Request::get("t", "ok")).assert_answers(200, "t");
+    let nobody = proxy_to("http://no-such-name.invalid:80", &[]);
+    let answer = ask(&nobody, &Request::get("t", "ok"));
+    answer.assert_refusal(502, "UPSTREAM_UNREACHABLE");
 }
 
 #[test]

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use super::proxy;
-use crate::support::client::{Client, Request};
+use super::{ask, proxy};
+use crate::support::client::{Body, Client, Request};
 use crate::support::upstream::{Digest, Upstream};
+use crate::support::{PATIENCE, assert_eventually};
 
 const BODY: &[u8] = b"the body that was waited with";
 
@@ -133,8 +134,44 @@ fn a_client_that_dies_in_its_upload_leaves_no_whole_request() {
             }
             drop(client);
             let given_up = || upstream.unfinished() >= begun;
-            crate::support::assert_eventually(crate::support::PATIENCE, "the upstream is told", given_up);
+            assert_eventually(PATIENCE, "the upstream is told", given_up);
         }
     }
     assert_eq!(upstream.seen_of("half").len(), 0, "half a body was taken for a whole one");
+}
+
+#[test]
+fn a_body_over_the_limit_never_arrives_whole() {
+    let upstream = Upstream::start();
+    let server = proxy(&upstream, &[("MAX_BODY_SIZE", "64KiB")]);
+    let body = vec![b'x'; 100 << 10];
+    let told = Request::post("told", "ok", &body);
+    ask(&server, &told).assert_refusal(413, "BODY_TOO_LARGE");
+    assert_eq!(upstream.begun(), 0, "known ahead, and sent there for nothing");
+    let parts = Body::Parts(body.chunks(10_000).map(<[u8]>::to_vec).collect(), Vec::new());
+    let untold = Request::post("untold", "ok", b"").body(parts);
+    ask(&server, &untold).assert_refusal(413, "BODY_TOO_LARGE");
+    assert_eventually(PATIENCE, "the upstream is told", || upstream.unfinished() == 1);
+    assert_eq!(upstream.requests(), 0);
+    // Nothing of that is to be blamed on the upstream.
+    for number in 0..10 {
+        let token = number.to_string();
+        ask(&server, &Request::get(&token, "ok")).assert_answers(200, &token);
+    }
+}
+
+#[test]
+fn an_upload_that_stops_is_the_clients_fault_and_no_whole_request() {
+    let upstream = Upstream::start();
+    let server = proxy(&upstream, &[("BODY_TIMEOUT", "300ms")]);
+    for number in 1..=8 {
+        let mut client = Client::open(server.address);
+        client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhello");
+        client.answer().assert_refusal(408, "BODY_TIMEOUT");
+        client.assert_ended();
+        assert_eventually(PATIENCE, "the upstream is told", || upstream.unfinished() == number);
+    }
+    assert_eq!(upstream.requests(), 0);
+    // More of them than an upstream may fail before it is left alone.
+    ask(&server, &Request::get("t", "ok")).assert_answers(200, "t");
 }

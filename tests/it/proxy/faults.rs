@@ -17,6 +17,8 @@ enum Fate {
     Whole,
     /// The upstream's answer, cut off.
     Cut,
+    /// Cut off before a byte of it has left us.
+    Silent,
     /// 502 UPSTREAM_INVALID.
     Invalid,
     /// 502 UPSTREAM_UNREACHABLE.
@@ -25,12 +27,13 @@ enum Fate {
     Late,
 }
 
-use Fate::{Cut, Gone, Invalid, Late, Whole};
+use Fate::{Cut, Gone, Invalid, Late, Silent, Whole};
 
 /// Every fault, and what may become of a request that meets it.
 ///
 /// Where two fates stand, both keep the promise: a break may be seen before or after the head has
-/// been passed on, and what is lenient to read may be read or refused.
+/// been passed on, and what is lenient to read may be read or refused. A break right behind the first
+/// chunk may overtake the head that was passed on with it.
 const TABLE: &[(&str, &[Fate])] = &[
     ("stall-head", &[Late]),
     ("stall-in-head", &[Late]),
@@ -40,11 +43,12 @@ const TABLE: &[(&str, &[Fate])] = &[
     ("reset-in-head", &[Gone, Invalid]),
     ("reset-in-body", &[Cut, Invalid, Gone]),
     ("reset-in-chunk", &[Cut, Invalid, Gone]),
+    ("reset-until-close", &[Cut]),
     ("close-silent", &[Gone, Invalid]),
     ("close-in-head", &[Gone, Invalid]),
-    ("close-in-chunk", &[Cut, Invalid]),
-    ("close-between-chunks", &[Cut, Invalid]),
-    ("close-in-trailers", &[Cut, Invalid]),
+    ("close-in-chunk", &[Cut, Invalid, Silent]),
+    ("close-between-chunks", &[Cut, Invalid, Silent]),
+    ("close-in-trailers", &[Cut, Invalid, Silent]),
     ("garbage", &[Invalid]),
     ("http09", &[Invalid]),
     ("http2-line", &[Invalid]),
@@ -54,12 +58,12 @@ const TABLE: &[(&str, &[Fate])] = &[
     ("status-word", &[Invalid]),
     ("status-none", &[Invalid]),
     ("chunk-size-bad", &[Cut, Invalid]),
-    ("chunk-size-none", &[Cut, Invalid]),
+    ("chunk-size-none", &[Cut, Invalid, Silent]),
     ("chunk-size-negative", &[Cut, Invalid]),
     ("chunk-size-plus", &[Cut, Invalid]),
     ("chunk-size-0x", &[Cut, Invalid]),
     ("chunk-size-over", &[Cut, Invalid]),
-    ("chunk-no-crlf", &[Cut, Invalid]),
+    ("chunk-no-crlf", &[Cut, Invalid, Silent]),
     ("chunk-bare-lf", &[Cut, Invalid]),
     ("chunk-extension-huge", &[Cut, Invalid]),
     ("chunk-extension", &[Whole]),
@@ -108,7 +112,8 @@ const TABLE: &[(&str, &[Fate])] = &[
 ];
 
 /// After these a connection to the upstream is as good as before.
-const HARMLESS: [&str; 10] = [
+const HARMLESS: [&str; 11] = [
+    "bare-lf",
     "chunk-extension",
     "length-twice",
     "length-list",
@@ -125,7 +130,7 @@ const HARMLESS: [&str; 10] = [
 fn server(upstream: &Upstream) -> Server {
     let env = [
         ("NESSEN_UPSTREAM_FIRST_BYTE_TIMEOUT", "1s"),
-        ("NESSEN_UPSTREAM_READ_TIMEOUT", "400ms"),
+        ("NESSEN_UPSTREAM_READ_TIMEOUT", "800ms"),
         NO_EJECTION,
     ];
     proxy(upstream, &env)
@@ -133,7 +138,11 @@ fn server(upstream: &Upstream) -> Server {
 
 /// What became of a request, or what is wrong with it.
 fn judge(answer: Result<Answer, Broken>, token: &str) -> Result<Fate, String> {
-    let answer = answer.map_err(|broken| format!("no answer at all: {broken:?}"))?;
+    let answer = match answer {
+        Ok(answer) => answer,
+        Err(Broken::Ended(End::Fin | End::Reset) | Broken::Reset(_)) => return Ok(Silent),
+        Err(broken) => return Err(format!("no answer at all: {broken:?}")),
+    };
     if format!("{answer:?}").contains("poison") {
         return Err(format!("an answer that nobody asked for: {answer:?}"));
     }
@@ -388,4 +397,21 @@ fn the_time_for_a_request_ends_at_the_head_of_its_answer() {
     assert!(body.len() >= 9 * 10, "{}", body.len());
     // Whoever waits for the head for longer gets none.
     ask(&server, &Request::get("u", "stall-head")).assert_refusal(504, "UPSTREAM_TIMEOUT");
+}
+
+#[test]
+fn a_client_of_http_1_0_can_tell_a_cut_from_an_end() {
+    let upstream = Upstream::start();
+    let server = server(&upstream);
+    for fault in ["reset-until-close", "stall-chunk"] {
+        let mut client = Client::open(server.address);
+        let head = format!("GET / HTTP/1.0\r\nHost: a\r\nX-Token: t\r\nX-Fault: {fault}\r\n\r\n");
+        client.send(head.as_bytes());
+        let line = client.wire().line().expect("a status line");
+        assert!(line.ends_with(b" 200 OK"), "{fault}: {line:?}");
+        client.wire().fields().expect("a head");
+        // An orderly end would be the end of the body.
+        let end = client.wire().drain();
+        assert_eq!(end, End::Reset, "{fault}");
+    }
 }

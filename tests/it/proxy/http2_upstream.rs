@@ -317,16 +317,21 @@ fn fields_are_those_of_http_2() {
 }
 
 #[test]
-fn an_upstream_that_speaks_no_http_2_is_invalid() {
+fn an_upstream_that_speaks_no_http_2_is_a_bad_gateway() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let server = server(listener.local_addr().unwrap());
     std::thread::spawn(move || {
         while let Ok((mut stream, _)) = listener.accept() {
-            let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n");
-            let _ = stream.read(&mut [0; 1000]);
+            std::thread::spawn(move || {
+                let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n");
+                while stream.read(&mut [0; 1000]).is_ok_and(|count| count > 0) {}
+            });
         }
     });
     for _ in 0..3 {
-        Client::open(server.address).ask(&Request::get("t", "ok")).assert_refusal(502, "UPSTREAM_INVALID");
+        // Whether what it says is read, or the end that follows is seen first, is a matter of chance.
+        let answer = Client::open(server.address).ask(&Request::get("t", "ok"));
+        let known = ["UPSTREAM_INVALID", "UPSTREAM_UNREACHABLE"].contains(&answer.code().as_str());
+        assert!(answer.status == 502 && known, "{answer:?}");
     }
 }

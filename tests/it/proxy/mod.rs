@@ -22,12 +22,12 @@ mod trailers;
 mod upgrade;
 mod volume;
 
-use std::io::Write;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::support::client::{Answer, Client, Request};
 use crate::support::client2::Client2;
+use crate::support::say;
 use crate::support::server::Server;
 use crate::support::upstream::Upstream;
 use crate::support::wire::Broken;
@@ -97,12 +97,6 @@ fn sum(server: &Server, name: &str, labels: &[&str]) -> f64 {
 /// Whether the long form of a test is wanted.
 fn long() -> bool {
     ["NESSEN_LONG", "NESSEN_REQUIRE_ALL"].iter().any(|name| std::env::var_os(name).is_some())
-}
-
-/// A line that is seen whether the test passes or not.
-fn say(line: &str) {
-    // Standard error itself: what `eprintln` writes is kept from whoever passes.
-    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// A file that is gone with the test.

@@ -5,24 +5,11 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use super::{ask, ask2, proxy, proxy_to, say};
+use super::{ask, ask2, proxy, proxy_to};
 use crate::support::client::{Body, Client, Request};
 use crate::support::upstream::{Digest, Upstream};
 use crate::support::websocket::Frame;
-use crate::support::{PATIENCE, assert_eventually};
-
-/// Where a program is, among the directories that programs are in.
-fn installed(program: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let further = ["/usr/sbin", "/usr/local/sbin", "/sbin"].map(PathBuf::from);
-    let found = std::env::split_paths(&path).chain(further).map(|folder| folder.join(program));
-    let found = found.into_iter().find(|path| path.is_file());
-    if found.is_none() {
-        assert!(std::env::var_os("NESSEN_REQUIRE_ALL").is_none(), "{program} is required, and not installed");
-        say(&format!("SKIPPED: {program} is not installed"));
-    }
-    found
-}
+use crate::support::{PATIENCE, assert_eventually, installed};
 
 /// A folder that is gone with the test.
 struct Folder(PathBuf);

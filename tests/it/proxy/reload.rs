@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use super::{TempFile, ask, proxy_with, route};
+use super::{TempFile, ask, proxy, proxy_with, route};
 use crate::support::client::{Client, Request};
 use crate::support::upstream::Upstream;
 use crate::support::websocket::Frame;
@@ -114,4 +114,27 @@ fn connections_of_a_table_that_is_gone_are_closed() {
     old.wait_closed();
     let fine = || ask(&server, &Request::get("t", "ok")).field("x-upstream") == Some("new");
     assert_eventually(Duration::from_secs(5), "the new table", fine);
+}
+
+#[test]
+fn the_drain_waits_for_what_the_upstream_is_busy_with() {
+    let upstream = Upstream::start();
+    let mut server = proxy(&upstream, &[]);
+    let mut waiting = Client::open(server.address);
+    waiting.send(&Request::post("waiting", "gate", b"body").bytes());
+    let mut streaming = Client::open(server.address);
+    streaming.send(&Request::get("streaming", "events").bytes());
+    streaming.head().expect("a head").assert_answers_to("streaming");
+    upstream.wait_begun(2);
+    server.signal(Signal::TERM);
+    server.wait_log("draining", |line| line["to"] == "DRAINING");
+    upstream.open_gate();
+    waiting.answer().assert_answers(200, "waiting");
+    upstream.push(b"data: the last one\n\n");
+    upstream.push_end();
+    let mut body = Vec::new();
+    let framing = crate::support::wire::Framing::Chunked;
+    streaming.wire().body(framing, &mut |part| body.extend_from_slice(part)).expect("a whole body");
+    assert_eq!(body, b"data: the last one\n\n");
+    assert_eq!(server.exit_code(), 0);
 }

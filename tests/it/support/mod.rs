@@ -3,6 +3,7 @@
 pub(crate) mod balancer;
 pub(crate) mod client;
 pub(crate) mod client2;
+pub(crate) mod folder;
 pub(crate) mod http1;
 pub(crate) mod http2;
 pub(crate) mod problem;
@@ -11,6 +12,8 @@ pub(crate) mod upstream;
 pub(crate) mod websocket;
 pub(crate) mod wire;
 
+use std::io::Write;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// How long a test waits for what must come. Long, since the machine may be busy: only a failing
@@ -61,4 +64,23 @@ impl Dice {
         self.0 ^= self.0 << 17;
         self.0 % bound.max(1)
     }
+}
+
+/// A line that is seen whether the test passes or not.
+pub(crate) fn say(line: &str) {
+    // Standard error itself: what `eprintln` writes is kept from whoever passes.
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+/// Where a program is, among the directories that programs are in.
+pub(crate) fn installed(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let further = ["/usr/sbin", "/usr/local/sbin", "/sbin"].map(PathBuf::from);
+    let found = std::env::split_paths(&path).chain(further).map(|folder| folder.join(program));
+    let found = found.into_iter().find(|path| path.is_file());
+    if found.is_none() {
+        assert!(std::env::var_os("NESSEN_REQUIRE_ALL").is_none(), "{program} is required, and not installed");
+        say(&format!("SKIPPED: {program} is not installed"));
+    }
+    found
 }

@@ -174,6 +174,11 @@ impl Process {
         std::fs::read_to_string(format!("/proc/{}/{name}", self.child.id())).unwrap_or_default()
     }
 
+    /// How many descriptors it has open.
+    pub(crate) fn descriptors(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).map_or(0, Iterator::count)
+    }
+
     /// CPU time that it has used, to the hundredth of a second.
     #[track_caller]
     pub(crate) fn cpu_time(&self) -> Duration {

@@ -244,3 +244,34 @@ fn a_fallback_cannot_lead_out_of_its_folder() {
         ]
     );
 }
+
+#[test]
+fn redirects_lead_nobody_in_a_circle() {
+    let redirect = |path: &str, to: &str| format!("[[route]]\npath = '{path}'\nredirect.to = '{to}'\n");
+    let text = [redirect("/a", "/b/x"), redirect("/b", "/%63"), redirect("/c", "/a?q"), redirect("/d", "/a")];
+    let circle = |number: usize, path: &str, to: &str| {
+        let line = number * 3 - 2;
+        format!(
+            r#"route {number} "{path}" (file n.toml:{line}): redirect.to = "{to}": leads back to this very route, by way of others"#
+        )
+    };
+    // /d leads into it, and is no part of it.
+    let expected = [circle(1, "/a", "/b/x"), circle(2, "/b", "/%63"), circle(3, "/c", "/a?q")];
+    assert_errors(&text.concat(), &expected.each_ref().map(String::as_str));
+    let way_out = redirect("/b/x", "https://example.com");
+    assert!(read(&[text.concat(), way_out].concat()).is_ok());
+}
+
+#[test]
+fn a_path_is_one_place_however_it_is_spelled() {
+    let respond = |path: &str| format!("[[route]]\npath = '{path}'\nrespond = {{}}\n");
+    let loaded = read(&[respond("/%61pi"), respond("/caf%c3%a9/")].concat()).unwrap();
+    let paths: Vec<&str> = loaded.config.routes.iter().map(|route| route.path.as_str()).collect();
+    assert_eq!(paths, ["/caf%C3%A9", "/api"]);
+    assert_errors(
+        &[respond("/caf%c3%a9"), respond("/caf%C3%A9/")].concat(),
+        &[
+            r#"route 2 "/caf%C3%A9/" (file n.toml:4): the same host and path as route 1 "/caf%c3%a9" (file n.toml:1)"#,
+        ],
+    );
+}

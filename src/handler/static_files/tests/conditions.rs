@@ -68,6 +68,8 @@ async fn a_range_is_a_part() {
             ("Bytes=0-3", "bytes 0-3/10", "0123"),
             ("bytes=7-", "bytes 7-9/10", "789"),
             ("bytes=-2", "bytes 8-9/10", "89"),
+            ("bytes=-11", "bytes 0-9/10", TEXT),
+            ("bytes=-99999999999999999999999999", "bytes 0-9/10", TEXT),
             ("bytes=5-99", "bytes 5-9/10", "56789"),
         ] {
             let response = get(&files, "/a.txt", &[("range", range)]).await;
@@ -89,6 +91,22 @@ async fn a_range_is_a_part() {
             assert_eq!((response.status().as_u16(), field(&response, "accept-ranges")), (200, "bytes"));
             assert_eq!(body(response).await, TEXT, "{range}");
         }
+    }
+}
+
+#[tokio::test]
+async fn an_empty_file_has_no_part() {
+    let folder = Folder::new();
+    let files = folder.write("empty.txt", "").serve();
+    for range in ["bytes=0-", "bytes=0-0", "bytes=0-99", "bytes=-1", "bytes=1-", "bytes=-0"] {
+        let response = get(&files, "/empty.txt", &[("range", range)]).await;
+        match response.status().as_u16() {
+            200 => assert_eq!(field(&response, "content-range"), "", "{range}"),
+            status => {
+                assert_eq!((status, field(&response, "content-range")), (416, "bytes */0"), "{range}");
+            }
+        }
+        assert_eq!(body(response).await, "");
     }
 }
 

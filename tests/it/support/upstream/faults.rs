@@ -72,6 +72,7 @@ pub(crate) fn fault(name: &str, request: &Seen) -> Option<Vec<Step>> {
         "reset-in-head" => vec![send("HTTP/1.1 200 OK\r\nContent-Le"), BREATH, Step::Reset],
         "reset-in-body" => then(part(), Step::Reset),
         "reset-in-chunk" => then(then(chunked("5\r\nhello\r\n5\r\nhe"), BREATH), Step::Reset),
+        "reset-until-close" => vec![send(ok("") + "half of it"), BREATH, Step::Reset],
         "close-silent" => vec![Step::Close],
         "close-in-head" => vec![send("HTTP/1.1 200 OK\r\nContent-Le"), BREATH, Step::Close],
         "close-in-chunk" => then(chunked("5\r\nhello\r\n5\r\nhe"), Step::Close),
@@ -148,7 +149,9 @@ pub(crate) fn fault(name: &str, request: &Seen) -> Option<Vec<Step>> {
             vec![send(flood), send(ok("Content-Length: 2\r\n") + "ok")]
         }
         "header-huge" => odd(&format!("X-Huge: {}\r\n", "h".repeat(200 << 10))),
-        "header-endless" => vec![send("HTTP/1.1 200 OK\r\nX-Huge: "), send("h".repeat(8 << 20)), Step::Stall],
+        "header-endless" => {
+            vec![send("HTTP/1.1 200 OK\r\nX-Huge: "), Step::Send(vec![b'h'; 2 << 20]), Step::Stall]
+        }
         "header-nul" => odd("X-Nul: a\0b\r\n"),
         "header-cr" => odd("X-Cr: a\rX-Split: poison\r\n"),
         "header-fold" => odd("X-Fold: a\r\n b\r\n"),
@@ -156,7 +159,7 @@ pub(crate) fn fault(name: &str, request: &Seen) -> Option<Vec<Step>> {
         "header-no-colon" => odd("no colon at all\r\n"),
         "header-no-name" => odd(": no name\r\n"),
         "header-bad-name" => odd("X Bad(Name): a\r\n"),
-        "bare-lf" => vec![send((ok("Content-Length: 2\r\n") + "ok").replace('\r', "")), Step::Stall],
+        "bare-lf" => vec![send((ok("Content-Length: 2\r\n") + "ok").replace('\r', ""))],
         "no-content-body" => {
             vec![send(head("204 No Content", token, "") + POISON)]
         }

@@ -46,6 +46,8 @@ struct State {
     /// Bodies that were followed, by length, and whether they were the pattern.
     followed: Vec<(u64, bool)>,
     reading_stalled: bool,
+    /// What is done with requests that ask for nothing.
+    unasked: String,
 }
 
 impl Shared {
@@ -223,6 +225,11 @@ impl Upstream {
     /// Says that this was all.
     pub(crate) fn push_end(&self) {
         self.shared.change(|state| state.pushed.push_back(None));
+    }
+
+    /// What requests without `x-fault` get from now on, such as health checks.
+    pub(crate) fn answer_unasked_with(&self, fault: &str) {
+        self.shared.change(|state| state.unasked = fault.to_owned());
     }
 
     /// Stops reading request bodies, or goes on.

@@ -31,7 +31,7 @@ pub(super) fn serve(stream: Arc<TcpStream>, connection: usize, shared: &Shared) 
             return;
         }
         let request = match Seen::read(&mut wire) {
-            Ok(request) => Seen { connection, ..request },
+            Ok(request) => Seen { connection, unasked: shared.state().unasked.clone(), ..request },
             Err(broken) => return note(shared, "a head", broken),
         };
         shared.change(|state| state.begun += 1);

@@ -42,7 +42,8 @@ impl Follow {
 
 /// What `x-fault` asks for, and its argument.
 pub(super) fn order(request: &Seen) -> (String, String) {
-    let order = request.all("x-fault").first().copied().unwrap_or("ok").to_owned();
+    let order = request.all("x-fault").first().map_or(request.unasked.clone(), |order| (*order).to_owned());
+    let order = if order.is_empty() { "ok".to_owned() } else { order };
     match order.split_once('=') {
         Some((name, argument)) => (name.to_owned(), argument.to_owned()),
         None => (order, String::new()),
@@ -92,19 +93,23 @@ pub(super) fn after_body(request: &Seen, upstream: &str) -> Vec<Step> {
             vec![Step::Send(whole("200 OK", &lines))]
         }
         "chunked" => {
-            let mut steps =
-                vec![send(head("200 OK", token, &format!("{describe}Transfer-Encoding: chunked\r\n")))];
-            let chunks = json.as_bytes().chunks(20);
+            let head = head("200 OK", token, &format!("{describe}Transfer-Encoding: chunked\r\n"));
+            let mut steps = vec![send(head)];
+            let chunks = body.as_bytes().chunks(20);
             steps.extend(chunks.map(|chunk| {
                 Step::Send([format!("{:x}\r\n", chunk.len()).as_bytes(), chunk, b"\r\n"].concat())
             }));
-            steps.push(send("0\r\n\r\n".to_owned()));
+            if !body.is_empty() {
+                steps.push(send("0\r\n\r\n".to_owned()));
+            }
             steps
         }
         "chunked-split" => {
             let lines = format!("{describe}Transfer-Encoding: chunked\r\nTrailer: X-Sum\r\n");
-            let text = head("200 OK", token, &lines)
-                + &format!("{:X};e=f\r\n{json}\r\n0\r\nX-Sum: 7\r\n\r\n", json.len());
+            let mut text = head("200 OK", token, &lines);
+            if !body.is_empty() {
+                text += &format!("{:X};e=f\r\n{body}\r\n0\r\nX-Sum: 7\r\n\r\n", body.len());
+            }
             vec![Step::Trickle(super::super::wire::bytes(&text), 0)]
         }
         "trailers" => {

@@ -53,6 +53,8 @@ pub(crate) struct Seen {
     pub(crate) body: Digest,
     /// Its trailers.
     pub(crate) trailers: Fields,
+    /// What is done with it where it asks for nothing.
+    pub(super) unasked: String,
 }
 
 impl Seen {
@@ -80,6 +82,7 @@ impl Seen {
             framing,
             body: Digest::default(),
             trailers: Vec::new(),
+            unasked: String::new(),
         })
     }
 

@@ -1,0 +1,1 @@
+"""What `.ci/smoke` looks at: a file a way of use, each with a `run`."""
