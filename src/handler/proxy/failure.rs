@@ -82,6 +82,12 @@ impl Failure {
         Self::new(Reason::UpstreamInvalid, balance::Failure::Invalid, detail)
     }
 
+    /// The request cannot be said in the upstream's protocol, and was not: `*` in HTTP/2.
+    pub(super) fn unsayable() -> Self {
+        let detail = "the request cannot be put in HTTP/2";
+        Self { blame: None, sent: false, ..Self::new(Reason::InvalidPath, balance::Failure::Fast, detail) }
+    }
+
     /// The client's body failed: whoever watches over it says why.
     pub(super) fn of_body() -> Self {
         let detail = "the request body ended before its end";
@@ -104,6 +110,12 @@ impl Failure {
     fn of(error: &hyper::Error) -> Self {
         if error.is_parse() || error.is_parse_status() {
             return Self::invalid("the upstream's answer is not HTTP");
+        }
+        if cause::<h2::Error>(error).is_some_and(|it| it.is_reset() && it.is_remote() && is_breach(it)) {
+            // SECURITY: what it takes offence at is what the client sent, who must not be able to
+            // put the upstream aside with it.
+            let detail = "the upstream took the request for malformed";
+            return Self { blame: None, ..Self::invalid(detail) };
         }
         if breaks_http2(error) {
             return Self::invalid("the upstream broke the HTTP/2 protocol");
@@ -144,10 +156,15 @@ fn is_closed(error: &hyper::Error) -> bool {
         || cause::<io::Error>(error).is_some_and(|error| ended(error.kind()))
 }
 
-/// Whether it ended because one side found that the other does not keep to HTTP/2.
+/// Whether it ended because what came from the upstream does not keep to HTTP/2. That the upstream
+/// says so of us is an end like others: a client may have made it say so.
 pub(super) fn breaks_http2(error: &hyper::Error) -> bool {
+    cause::<h2::Error>(error).is_some_and(|error| !error.is_remote() && is_breach(error))
+}
+
+fn is_breach(error: &h2::Error) -> bool {
     use h2::Reason;
-    reset(error).is_some_and(|reason| {
+    error.reason().is_some_and(|reason| {
         [
             Reason::PROTOCOL_ERROR,
             Reason::FRAME_SIZE_ERROR,

@@ -146,8 +146,8 @@ impl Journey {
         });
         let limit = self.proxy.options.request_timeout;
         answered.await.unwrap_or_else(|| match &self.source {
-            // The client was still sending.
-            Some(source) if !source.has_ended() => Err(Failure::client_timeout(limit)),
+            // The client was still to send, rather than the upstream to take it.
+            Some(source) if source.is_waiting() => Err(Failure::client_timeout(limit)),
             _ => Err(Failure::timeout(limit, "limits.request_timeout")),
         })
     }
@@ -175,8 +175,7 @@ impl Journey {
             },
         };
         let body = self.source.as_ref().map_or(Upload::Empty, Source::lend);
-        let request = head::request(&self.sent, &self.exchange, &ask, body)
-            .ok_or_else(|| Failure::invalid("the request cannot be put in HTTP/2"))?;
+        let request = head::request(&self.sent, &self.exchange, &ask, body).ok_or_else(Failure::unsayable)?;
         if !http1 {
             self.open();
             let opening = endpoint.pool.http2.stream(endpoint.address);
@@ -184,7 +183,7 @@ impl Journey {
             let answer = self.first_byte(stream.send(request)).await?;
             return Ok((answer, Carrier::Http2(stream)));
         }
-        let kept = endpoint.pool.take(options.keepalive_timeout, upstream.series.0.connections_idle());
+        let kept = endpoint.pool.take(options.keepalive_timeout);
         let mut connection = match kept {
             Some(connection) => connection,
             None => connected(Http1::open(endpoint.address), options.connect_timeout).await?,

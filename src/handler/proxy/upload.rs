@@ -25,6 +25,7 @@ pub(super) struct Source {
     open: AtomicBool,
     opened: AtomicWaker,
     begun: AtomicBool,
+    waiting: AtomicBool,
     ended: AtomicBool,
     failed: AtomicBool,
 }
@@ -41,6 +42,7 @@ impl Source {
             open: AtomicBool::new(!waits),
             opened: AtomicWaker::new(),
             begun: AtomicBool::new(false),
+            waiting: AtomicBool::new(false),
             ended: AtomicBool::new(false),
             failed: AtomicBool::new(false),
         })
@@ -60,6 +62,11 @@ impl Source {
     /// Whether any of it was read.
     pub(super) fn has_begun(&self) -> bool {
         self.begun.load(Ordering::Acquire)
+    }
+
+    /// Whether more of it was asked for than the client has sent.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.waiting.load(Ordering::Acquire)
     }
 
     /// Whether all of it was.
@@ -114,7 +121,9 @@ impl Body for Upload {
         let Some(inner) = body else {
             return Poll::Ready(Some(Err("the body has been sent elsewhere".into())));
         };
-        let frame = ready!(Pin::new(&mut *inner).poll_frame(cx));
+        let frame = Pin::new(&mut *inner).poll_frame(cx);
+        source.waiting.store(frame.is_pending(), Ordering::Release);
+        let frame = ready!(frame);
         match &frame {
             None => source.ended.store(true, Ordering::Release),
             Some(Err(_)) => source.failed.store(true, Ordering::Release),

@@ -355,7 +355,7 @@ fn an_upstream_that_does_not_take_connections_is_given_up_in_time() {
             socket
         })
         .collect();
-    crate::support::pause(50);
+    pause(50);
     let env = [("NESSEN_UPSTREAM_CONNECT_TIMEOUT", "300ms"), ("NESSEN_UPSTREAM_RETRIES", "0")];
     let server = super::proxy_to(&format!("http://{address}"), &env);
     let began = Instant::now();
@@ -379,7 +379,7 @@ fn the_time_for_a_request_ends_at_the_head_of_its_answer() {
     client.head().expect("a head").assert_answers_to("t");
     while began.elapsed() < Duration::from_millis(1200) {
         upstream.push(b"data: x\n\n");
-        crate::support::pause(100);
+        pause(100);
     }
     upstream.push_end();
     let mut body = Vec::new();

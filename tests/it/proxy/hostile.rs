@@ -1,0 +1,135 @@
+//! Clients and upstreams of HTTP/2 that would cost somebody else something.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use h2::Reason;
+use h2::server::Builder;
+use http::Response;
+
+use super::{Caller, NO_EJECTION, proxy_to, runtime};
+use crate::support::client::{Client, Request};
+use crate::support::client2::send_all;
+use crate::support::http2::{H2, request};
+
+/// Answers each stream by its `x-fault`; connections before `deaf` answer none. Counts connections.
+async fn start(settings: Builder, deaf: usize) -> (SocketAddr, Arc<AtomicUsize>) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let count = Arc::new(AtomicUsize::new(0));
+    let of_task = count.clone();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let answers = of_task.fetch_add(1, Ordering::Relaxed) >= deaf;
+            let settings = settings.clone();
+            tokio::spawn(async move {
+                let Ok(mut connection) = settings.handshake::<_, Bytes>(stream).await else { return };
+                let mut held = Vec::new();
+                while let Some(Ok((request, respond))) = connection.accept().await {
+                    if answers {
+                        tokio::spawn(answer(request, respond));
+                    } else {
+                        held.push((request, respond));
+                    }
+                }
+            });
+        }
+    });
+    (address, count)
+}
+
+async fn answer(request: http::Request<h2::RecvStream>, mut respond: h2::server::SendResponse<Bytes>) {
+    let text =
+        |name: &str| request.headers().get(name).map_or("", |value| value.to_str().unwrap()).to_owned();
+    let head = Response::builder().header("x-token", text("x-token")).body(()).unwrap();
+    match text("x-fault").as_str() {
+        "reset-protocol" => respond.send_reset(Reason::PROTOCOL_ERROR),
+        "huge" => {
+            let mut stream = respond.send_response(head, false).unwrap();
+            let _ = send_all(&mut stream, Bytes::from(vec![b'h'; 1 << 20]), true).await;
+        }
+        "endless" => {
+            let mut stream = respond.send_response(head, false).unwrap();
+            let _ = stream.send_data(Bytes::from_static(b"begun"), false);
+            std::future::pending::<()>().await;
+        }
+        _ => {
+            let mut stream = respond.send_response(head, false).unwrap();
+            let _ = stream.send_data(text("x-token").into(), true);
+        }
+    }
+}
+
+#[test]
+fn what_http_2_cannot_carry_is_no_fault_of_the_upstream() {
+    let runtime = runtime();
+    let (address, _) = runtime.block_on(start(Builder::new(), 0));
+    let server = proxy_to(&format!("h2c://{address}"), &[]);
+    for number in 0..8 {
+        let answer = Client::open(server.address).ask(&Request::new("OPTIONS", "*"));
+        assert!((400..500).contains(&answer.status), "{number}: {answer:?}");
+    }
+    Caller::new(&server).ask(&Request::get("t", "ok")).assert_answers(200, "t");
+}
+
+#[test]
+fn a_stream_that_the_upstream_finds_malformed_does_not_put_it_aside() {
+    let runtime = runtime();
+    let (address, _) = runtime.block_on(start(Builder::new(), 0));
+    let server = proxy_to(&format!("h2c://{address}"), &[]);
+    for number in 0..8 {
+        let answer = Client::open(server.address).ask(&Request::post("t", "reset-protocol", b"x"));
+        assert_eq!(answer.status, 502, "{number}: {answer:?}");
+        assert_eq!(answer.code(), "UPSTREAM_INVALID");
+    }
+    Caller::new(&server).ask(&Request::get("t", "ok")).assert_answers(200, "t");
+}
+
+#[test]
+fn clients_that_do_not_read_leave_the_shared_connection_to_the_others() {
+    let runtime = runtime();
+    let (address, count) = runtime.block_on(start(Builder::new(), 0));
+    let server = proxy_to(&format!("h2c://{address}"), &[]);
+    let mut silent = H2::open(server.address);
+    silent.polite = false;
+    for number in 0..60 {
+        silent.send(&request(2 * number + 1, "GET", "/", &[("x-fault", "huge")], true));
+    }
+    silent.pump_until("all heads", |h2| h2.answers.values().filter(|it| it.status.is_some()).count() == 60);
+    for number in 0..3 {
+        let token = format!("t{number}");
+        Caller::new(&server).ask(&Request::get(&token, "ok")).assert_answers(200, &token);
+    }
+    assert_eq!(count.load(Ordering::Relaxed), 1, "one connection is enough");
+}
+
+#[test]
+fn a_connection_that_says_nothing_more_is_not_asked_for_ever() {
+    let runtime = runtime();
+    let (address, _) = runtime.block_on(start(Builder::new(), 1));
+    let server =
+        proxy_to(&format!("h2c://{address}"), &[NO_EJECTION, ("NESSEN_LIMITS_REQUEST_TIMEOUT", "1500ms")]);
+    let answer = Caller::new(&server).ask(&Request::post("t", "ok", b"x"));
+    assert_eq!(answer.status, 504, "{answer:?}");
+    Caller::new(&server).ask(&Request::get("t", "ok")).assert_answers(200, "t");
+}
+
+#[test]
+fn an_upstream_that_takes_few_streams_is_given_more_connections() {
+    let runtime = runtime();
+    let mut settings = Builder::new();
+    settings.max_concurrent_streams(1);
+    let (address, _) = runtime.block_on(start(settings, 0));
+    let server = proxy_to(&format!("h2c://{address}"), &[("NESSEN_LIMITS_REQUEST_TIMEOUT", "2s")]);
+    let mut long: Vec<Client> = Vec::new();
+    for number in 0..4 {
+        let token = format!("endless-{number}");
+        let mut client = Client::open(server.address);
+        client.send(&Request::get(&token, "endless").bytes());
+        client.head().expect("a head").assert_answers_to(&token);
+        long.push(client);
+    }
+    Caller::new(&server).ask(&Request::get("t", "ok")).assert_answers(200, "t");
+}
