@@ -103,11 +103,21 @@ impl Failure {
     pub(super) fn of_http2<T>(error: &TrySendError<T>) -> Self {
         // A stream that was refused, or came after the last one that counts, was not looked at
         // (RFC 9113 sections 6.8 and 8.7).
-        let unseen = error.message().is_some() || reset(error.error()) == Some(h2::Reason::REFUSED_STREAM);
+        let left_out = |error: &h2::Error| match error.reason() {
+            Some(h2::Reason::REFUSED_STREAM) => true,
+            Some(h2::Reason::NO_ERROR) => error.is_go_away() && error.is_remote(),
+            _ => false,
+        };
+        let unseen = error.message().is_some() || cause(error.error()).is_some_and(left_out);
         Self { sent: !unseen, stale: unseen, ..Self::of(error.error()) }
     }
 
     fn of(error: &hyper::Error) -> Self {
+        if error.is_parse_too_large() {
+            // SECURITY: a client may well choose how much is answered, as with cookies that come back,
+            // and must not be able to put the upstream aside with it.
+            return Self { blame: None, ..Self::invalid("the head of the upstream's answer is too large") };
+        }
         if error.is_parse() || error.is_parse_status() {
             return Self::invalid("the upstream's answer is not HTTP");
         }
@@ -173,10 +183,6 @@ fn is_breach(error: &h2::Error) -> bool {
         ]
         .contains(&reason)
     })
-}
-
-fn reset(error: &hyper::Error) -> Option<h2::Reason> {
-    cause::<h2::Error>(error).and_then(h2::Error::reason)
 }
 
 fn cause<E: Error + 'static>(error: &hyper::Error) -> Option<&E> {

@@ -235,7 +235,7 @@ impl Journey {
             if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
                 return Poll::Ready(answer);
             }
-            if self.source.as_ref().is_some_and(|source| !source.has_ended()) {
+            if self.source.as_ref().is_some_and(|source| !source.poll_ended(cx)) {
                 return Poll::Pending;
             }
             let clock = clock.get_or_insert_with(|| Box::pin(sleep(limit)));

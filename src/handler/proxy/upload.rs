@@ -27,6 +27,8 @@ pub(super) struct Source {
     begun: AtomicBool,
     waiting: AtomicBool,
     ended: AtomicBool,
+    /// Whoever waits for that: the body may be sent by another task.
+    ending: AtomicWaker,
     failed: AtomicBool,
 }
 
@@ -44,6 +46,7 @@ impl Source {
             begun: AtomicBool::new(false),
             waiting: AtomicBool::new(false),
             ended: AtomicBool::new(false),
+            ending: AtomicWaker::new(),
             failed: AtomicBool::new(false),
         })
     }
@@ -69,9 +72,15 @@ impl Source {
         self.waiting.load(Ordering::Acquire)
     }
 
-    /// Whether all of it was.
-    pub(super) fn has_ended(&self) -> bool {
+    /// Whether all of it was; wakes the task when it is.
+    pub(super) fn poll_ended(&self, cx: &Context<'_>) -> bool {
+        self.ending.register(cx.waker());
         self.ended.load(Ordering::Acquire)
+    }
+
+    fn ends(&self) {
+        self.ended.store(true, Ordering::Release);
+        self.ending.wake();
     }
 
     /// Whether it was the body that failed, and not the upstream.
@@ -125,9 +134,9 @@ impl Body for Upload {
         source.waiting.store(frame.is_pending(), Ordering::Release);
         let frame = ready!(frame);
         match &frame {
-            None => source.ended.store(true, Ordering::Release),
+            None => source.ends(),
             Some(Err(_)) => source.failed.store(true, Ordering::Release),
-            Some(Ok(_)) if inner.is_end_stream() => source.ended.store(true, Ordering::Release),
+            Some(Ok(_)) if inner.is_end_stream() => source.ends(),
             Some(Ok(_)) => {}
         }
         Poll::Ready(frame.map(|frame| {
