@@ -225,3 +225,17 @@ fn a_path_that_climbs_for_some_servers_alone_goes_nowhere() {
     }
     assert_eq!(upstream.begun(), 0);
 }
+
+#[test]
+fn trailers_and_answers_that_break_are_no_cancelled_streams() {
+    let upstream = Upstream::start();
+    let server = proxy(&upstream, &[NO_EJECTION, ("NESSEN_HTTP2_MAX_CANCELLED_STREAMS", "5")]);
+    let mut client = H2::open(server.address);
+    for number in 0..60 {
+        let fault = if number % 2 == 0 { "trailers" } else { "chunk-no-crlf" };
+        let fields = [("x-fault", fault), ("x-token", "t"), ("te", "trailers")];
+        client.send(&request(2 * number + 1, "GET", "/", &fields, true));
+        client.answer(2 * number + 1);
+    }
+    assert_eq!((client.end, client.goaways.len()), (None, 0), "{}", client.state());
+}
