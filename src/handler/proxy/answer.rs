@@ -118,8 +118,8 @@ impl Streaming {
     /// A frame on its way to the client.
     fn passes(&mut self, frame: Frame<Bytes>, cx: &mut Context<'_>) -> Frame<Bytes> {
         self.waiting = false;
-        // Nobody asks a body that says so for its end.
-        if self.body.is_end_stream() {
+        // Nobody asks a body that says so for its end, nor behind trailers.
+        if frame.is_trailers() || self.body.is_end_stream() {
             self.ends(cx);
         }
         match frame.into_trailers() {

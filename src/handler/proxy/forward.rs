@@ -160,8 +160,8 @@ impl Journey {
         });
         let limit = self.proxy.options.request_timeout;
         answered.await.unwrap_or_else(|| match &self.source {
-            // The client was still sending.
-            Some(source) if !source.has_ended() => Err(Failure::client_timeout(limit)),
+            // The client was still to send, rather than the upstream to take it.
+            Some(source) if source.is_waiting() => Err(Failure::client_timeout(limit)),
             _ => Err(Failure::timeout(limit, "limits.request_timeout")),
         })
     }
@@ -189,14 +189,13 @@ impl Journey {
             },
         };
         let body = self.source.as_ref().map_or(Upload::Empty, Source::lend);
-        let request = head::request(&self.sent, &self.exchange, &ask, body)
-            .ok_or_else(|| Failure::invalid("the request cannot be put in HTTP/2"))?;
+        let request = head::request(&self.sent, &self.exchange, &ask, body).ok_or_else(Failure::unsayable)?;
         // What is rare is boxed, here and below: this future is moved into one box with all that it
         // may ever hold.
         if !http1 {
             return Box::pin(self.http2(lease, request)).await;
         }
-        let kept = endpoint.pool.take(options.keepalive_timeout, upstream.series.0.connections_idle());
+        let kept = endpoint.pool.take(options.keepalive_timeout);
         let mut connection = match kept {
             Some(connection) => connection,
             None => Box::pin(connected(Http1::open(endpoint.address), options.connect_timeout)).await?,
@@ -260,7 +259,7 @@ impl Journey {
             if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
                 return Poll::Ready(answer);
             }
-            if self.source.as_ref().is_some_and(|source| !source.has_ended()) {
+            if self.source.as_ref().is_some_and(|source| !source.poll_ended(cx)) {
                 return Poll::Pending;
             }
             let clock = clock.get_or_insert_with(|| Box::pin(sleep(limit)));

@@ -162,7 +162,7 @@ fn requests_of_both_protocols_arrive() {
     {
         let answer = match way {
             "h1" => client.ask(&request),
-            _ => runtime.block_on(client2.ask(&request)).expect("an answer"),
+            _ => runtime.block_on(client2.ask(&request)).unwrap_or_else(|_| panic!("{}", request.token())),
         };
         let token = request.token();
         answer.assert_answers(200, token);
