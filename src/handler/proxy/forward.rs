@@ -121,9 +121,11 @@ impl Journey {
                 lease.failed(blame);
             }
             // What was never seen costs no upstream anything; nor does a connection that was closed
-            // while it was idle, but it may be seen so only once.
+            // while it was idle.
             let free = !failure.sent || (failure.stale && tried.is_empty());
-            if retries == 0 || !self.may_retry(&failure) || !(free || proxy.group.take_retry()) {
+            // Once the request's time is over, whoever is asked next fails at once and is blamed for it.
+            let over = clock.as_ref().is_elapsed();
+            if over || retries == 0 || !self.may_retry(&failure) || !(free || proxy.group.take_retry()) {
                 return Err(failure.into_refusal());
             }
             retries -= 1;

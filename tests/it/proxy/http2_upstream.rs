@@ -179,6 +179,18 @@ fn requests_of_both_protocols_arrive() {
     assert!(counts.connections.load(Ordering::Relaxed) <= 4, "streams share connections");
 }
 
+/// `OPTIONS *` has no authority to stand behind; ejection is on, as it is by default.
+#[test]
+fn a_target_that_http_2_does_not_have_is_not_the_upstreams_fault() {
+    let runtime = runtime();
+    let (address, _) = runtime.block_on(start());
+    let server = proxy_to(&format!("h2c://{address}"), &[]);
+    for _ in 0..10 {
+        Client::open(server.address).ask(&Request::new("OPTIONS", "*")).assert_refusal(400, "INVALID_PATH");
+    }
+    Client::open(server.address).ask(&Request::get("well", "ok")).assert_answers(200, "well");
+}
+
 #[test]
 fn trailers_as_grpc_has_them_pass() {
     let runtime = runtime();
