@@ -22,6 +22,7 @@ pub struct Framing;
 impl Check for Framing {
     fn check<B>(&self, request: &Request<B>) -> Result<(), Refusal> {
         transfer_encoding(request)?;
+        surroundings(request)?;
         host(request)?;
         target(request)?;
         expectation(request)
@@ -39,6 +40,21 @@ fn transfer_encoding<B>(request: &Request<B>) -> Result<(), Refusal> {
     // (RFC 9112 section 6.3, rule 3). Should one ever come through, it is refused here.
     if request.headers().contains_key(header::CONTENT_LENGTH) {
         return refuse("the request has both Transfer-Encoding and Content-Length");
+    }
+    Ok(())
+}
+
+/// HTTP/1 knows white space around a value for none of it, and HTTP/2 forbids it (RFC 9113 section
+/// 8.2.1). Passed on, it has an upstream end a connection that others use.
+fn surroundings<B>(request: &Request<B>) -> Result<(), Refusal> {
+    if request.version() != Version::HTTP_2 {
+        return Ok(());
+    }
+    let blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    let surrounded =
+        |value: &http::HeaderValue| blank(value.as_bytes().first()) || blank(value.as_bytes().last());
+    if request.headers().values().any(surrounded) {
+        return Err(Refusal::new(Reason::MalformedRequest, "a field begins or ends with white space"));
     }
     Ok(())
 }
@@ -205,6 +221,19 @@ mod tests {
         assert_eq!(refusal(host("*").method("OPTIONS")), None);
         assert_eq!(refusal(host("*")), Some(Reason::InvalidPath));
         assert_eq!(refusal(host("ftp://a/")), Some(Reason::InvalidPath));
+    }
+
+    #[test]
+    fn a_field_of_http_2_has_no_white_space_around_it() {
+        let request = |value: &'static str| {
+            Request::builder().version(Version::HTTP_2).uri("http://a/").header("x-a", value)
+        };
+        for (value, expected) in
+            [("", None), ("a b", None), (" a", Some(())), ("a\t", Some(())), (" ", Some(()))]
+        {
+            let expected = expected.map(|()| Reason::MalformedRequest);
+            assert_eq!(refusal(request(value)), expected, "{value:?}");
+        }
     }
 
     #[test]

@@ -83,6 +83,8 @@ where
     ) -> Poll<Option<Result<Frame<OutBuf>, BoxError>>> {
         let mut this = self.project();
         if let Some(error) = this.broken.take() {
+            // That it ends here is none of the client's doing.
+            this.running.answered = true;
             return Poll::Ready(Some(Err(error)));
         }
         let stream = this.running.stream.as_ref();
@@ -103,6 +105,9 @@ where
                         *this.rest = bytes;
                     }
                     Err(other) => {
+                        // Nobody asks for more behind trailers, and they may leave after this is
+                        // dropped.
+                        this.running.answered = true;
                         return Poll::Ready(Some(Ok(other.map_data(|bytes| OutBuf::new(bytes, None)))));
                     }
                 },

@@ -132,8 +132,8 @@ impl Streaming {
     /// A frame on its way to the client.
     fn passes(&mut self, frame: Frame<Bytes>) -> Frame<Bytes> {
         self.waiting = false;
-        // Nobody asks a body that says so for its end.
-        if self.carrier.is_end() {
+        // Nobody asks a body that says so for its end, nor behind trailers.
+        if frame.is_trailers() || self.carrier.is_end() {
             self.ends();
         }
         match frame.into_trailers() {

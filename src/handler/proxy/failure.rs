@@ -87,6 +87,20 @@ impl Failure {
         Self::invalid("the upstream changed to a protocol that nobody asked for")
     }
 
+    /// The head of the answer is more than is taken.
+    ///
+    /// SECURITY: a client may well choose how much is answered, as with cookies that come back, and
+    /// must not be able to put the upstream aside with it.
+    pub(super) fn too_large() -> Self {
+        Self { blame: None, ..Self::invalid("the head of the upstream's answer is too large") }
+    }
+
+    /// The request cannot be said in the upstream's protocol, and was not: `*` in HTTP/2.
+    pub(super) fn unsayable() -> Self {
+        let detail = "the request cannot be put in HTTP/2";
+        Self { blame: None, sent: false, ..Self::new(Reason::InvalidPath, balance::Failure::Fast, detail) }
+    }
+
     /// The client's body failed: whoever watches over it says why.
     pub(super) fn of_body() -> Self {
         let detail = "the request body ended before its end";
@@ -96,13 +110,21 @@ impl Failure {
     pub(super) fn of_http2<T>(error: &TrySendError<T>) -> Self {
         // A stream that was refused, or came after the last one that counts, was not looked at
         // (RFC 9113 sections 6.8 and 8.7).
-        let unseen = error.message().is_some() || reset(error.error()) == Some(h2::Reason::REFUSED_STREAM);
+        let left_out = |error: &h2::Error| match error.reason() {
+            Some(h2::Reason::REFUSED_STREAM) => true,
+            Some(h2::Reason::NO_ERROR) => error.is_go_away() && error.is_remote(),
+            _ => false,
+        };
+        let unseen = error.message().is_some() || cause(error.error()).is_some_and(left_out);
         Self { sent: !unseen, stale: unseen, ..Self::of(error.error()) }
     }
 
     fn of(error: &hyper::Error) -> Self {
-        if error.is_parse() || error.is_parse_status() {
-            return Self::invalid("the upstream's answer is not HTTP");
+        if cause::<h2::Error>(error).is_some_and(|it| it.is_reset() && it.is_remote() && is_breach(it)) {
+            // SECURITY: what it takes offence at is what the client sent, who must not be able to
+            // put the upstream aside with it.
+            let detail = "the upstream took the request for malformed";
+            return Self { blame: None, ..Self::invalid(detail) };
         }
         if breaks_http2(error) {
             return Self::invalid("the upstream broke the HTTP/2 protocol");
@@ -131,10 +153,15 @@ impl Failure {
     }
 }
 
-/// Whether it ended because one side found that the other does not keep to HTTP/2.
+/// Whether it ended because what came from the upstream does not keep to HTTP/2. That the upstream
+/// says so of us is an end like others: a client may have made it say so.
 pub(super) fn breaks_http2(error: &hyper::Error) -> bool {
+    cause::<h2::Error>(error).is_some_and(|error| !error.is_remote() && is_breach(error))
+}
+
+fn is_breach(error: &h2::Error) -> bool {
     use h2::Reason;
-    reset(error).is_some_and(|reason| {
+    error.reason().is_some_and(|reason| {
         [
             Reason::PROTOCOL_ERROR,
             Reason::FRAME_SIZE_ERROR,
@@ -143,10 +170,6 @@ pub(super) fn breaks_http2(error: &hyper::Error) -> bool {
         ]
         .contains(&reason)
     })
-}
-
-fn reset(error: &hyper::Error) -> Option<h2::Reason> {
-    cause::<h2::Error>(error).and_then(h2::Error::reason)
 }
 
 fn cause<E: Error + 'static>(error: &hyper::Error) -> Option<&E> {

@@ -114,9 +114,11 @@ impl Journey {
                 lease.failed(blame);
             }
             // What was never seen costs no upstream anything; nor does a connection that was closed
-            // while it was idle, but it may be seen so only once.
+            // while it was idle.
             let free = !failure.sent || (failure.stale && tried.is_empty());
-            if retries == 0 || !self.may_retry(&failure) || !(free || proxy.group.take_retry()) {
+            // Once the request's time is over, whoever is asked next fails at once and is blamed for it.
+            let over = clock.as_ref().is_elapsed();
+            if over || retries == 0 || !self.may_retry(&failure) || !(free || proxy.group.take_retry()) {
                 return Err(failure.into_refusal());
             }
             retries -= 1;
@@ -155,8 +157,8 @@ impl Journey {
         });
         let limit = self.proxy.options.request_timeout;
         answered.await.unwrap_or_else(|| match &self.source {
-            // The client was still sending.
-            Some(source) if !source.has_ended() => Err(Failure::client_timeout(limit)),
+            // The client was still to send, rather than the upstream to take it.
+            Some(source) if source.is_waiting() => Err(Failure::client_timeout(limit)),
             _ => Err(Failure::timeout(limit, "limits.request_timeout")),
         })
     }
@@ -187,14 +189,13 @@ impl Journey {
         // What is rare is boxed, here and below: this future is moved into one box with all that it
         // may ever hold.
         if !http1 {
-            let request = head::http2(&self.sent, &self.exchange, &ask, body)
-                .ok_or_else(|| Failure::invalid("the request cannot be put in HTTP/2"))?;
+            let request =
+                head::http2(&self.sent, &self.exchange, &ask, body).ok_or_else(Failure::unsayable)?;
             return Box::pin(self.http2(lease, request)).await;
         }
         // One that may not be sent twice must not be sent into a connection that has ended.
         let certain = self.source.is_some() || !self.is_idempotent();
-        let gauge = upstream.series.0.connections_idle();
-        let mut connection = match endpoint.pool.take(options.keepalive_timeout, certain, gauge) {
+        let mut connection = match endpoint.pool.take(options.keepalive_timeout, certain) {
             Some(connection) => connection,
             None => Box::pin(connected(Http1::open(endpoint.address), options.connect_timeout)).await?,
         };
@@ -250,7 +251,7 @@ impl Journey {
             if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
                 return Poll::Ready(answer);
             }
-            if self.source.as_ref().is_some_and(|source| !source.has_ended()) {
+            if self.source.as_ref().is_some_and(|source| !source.poll_ended(cx)) {
                 return Poll::Pending;
             }
             let clock = clock.get_or_insert_with(|| Box::pin(sleep(limit)));

@@ -1,26 +1,42 @@
 //! Connections to an upstream that speaks HTTP/2 without TLS, by prior knowledge.
 
+use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Poll, ready};
+use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
-use hyper::client::conn::http2::{Builder, SendRequest};
+use hyper::client::conn::http2::{Builder, Connection, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::time::Instant;
 
 use super::failure::{self, Failure};
 use super::io::Socket;
 use super::upload::Upload;
 
 /// Streams on one connection before another is opened: what most servers allow.
-const STREAMS: usize = 100;
+const STREAMS: u32 = 100;
 /// Bytes of one stream that an upstream may send unread.
 const STREAM_WINDOW: u32 = 64 * 1024;
-/// Bytes of one connection that an upstream may send unread.
-const CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// Bytes of one connection that an upstream may send unread: what all its streams may.
+///
+/// SECURITY: were it less, a few clients that do not read would hold up the answers of all others.
+const CONNECTION_WINDOW: u32 = STREAMS * STREAM_WINDOW;
 /// Bytes of an answer's head at most.
 const MAX_HEAD: u32 = 64 * 1024;
+
+/// A request that is given up after so long, while nothing at all was answered on its connection,
+/// is the last one there: the other end may be gone without a word, and the system finds that out
+/// only after many minutes.
+const SILENCE: Duration = Duration::from_secs(1);
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// The connections to one address.
 #[derive(Debug, Default)]
@@ -30,23 +46,57 @@ pub(super) struct Http2 {
     opening: tokio::sync::Mutex<()>,
 }
 
+type Driven = Connection<TokioIo<Socket>, Upload, TokioExecutor>;
+
 #[derive(Debug, Clone)]
 struct Shared {
     sender: SendRequest<Upload>,
+    /// Driven by a task of its own; here to be asked what the upstream allows.
+    connection: Arc<Mutex<Option<Driven>>>,
     streams: Arc<AtomicUsize>,
     /// It ended because what came was no HTTP/2.
     invalid: Arc<AtomicBool>,
+    /// Answers that have begun.
+    answers: Arc<AtomicU64>,
+    /// It is asked for nothing more.
+    retired: Arc<AtomicBool>,
+}
+
+impl Shared {
+    fn is_of_use(&self) -> bool {
+        !self.sender.is_closed() && !self.retired.load(Ordering::Relaxed)
+    }
+
+    /// Whether another request would be served rather than wait for a place: the upstream says how
+    /// many it takes.
+    fn has_room(&self) -> bool {
+        let allowed = lock(&self.connection).as_ref().map(Driven::current_max_send_streams);
+        allowed.is_some_and(|most| self.streams.load(Ordering::Relaxed) < most.clamp(1, STREAMS as usize))
+    }
+
+    fn stream(self) -> Stream {
+        let before = self.answers.load(Ordering::Relaxed);
+        Stream { shared: self, waits: None, before }
+    }
 }
 
 /// One stream's place on its connection.
 #[derive(Debug)]
 pub(super) struct Stream {
     shared: Shared,
+    /// Since when it waits for its answer.
+    waits: Option<Instant>,
+    /// Answers that had begun before.
+    before: u64,
 }
 
 impl Drop for Stream {
     fn drop(&mut self) {
         self.shared.streams.fetch_sub(1, Ordering::Relaxed);
+        let silent = self.shared.answers.load(Ordering::Relaxed) == self.before;
+        if silent && self.waits.is_some_and(|since| since.elapsed() >= SILENCE) {
+            self.shared.retired.store(true, Ordering::Relaxed);
+        }
     }
 }
 
@@ -72,28 +122,47 @@ impl Http2 {
         // Many requests share it, so that none of them can drive it.
         let invalid = Arc::new(AtomicBool::new(false));
         let ends = invalid.clone();
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
+        let connection = Arc::new(Mutex::new(Some(connection)));
+        let driven = connection.clone();
+        tokio::spawn(poll_fn(move |cx| {
+            let mut driven = lock(&driven);
+            let Some(connection) = driven.as_mut() else { return Poll::Ready(()) };
+            if let Err(error) = ready!(Pin::new(connection).poll(cx)) {
                 ends.store(failure::breaks_http2(&error), Ordering::Release);
             }
-        });
-        let shared = Shared { sender, streams: Arc::new(AtomicUsize::new(1)), invalid };
-        self.open.lock().unwrap_or_else(PoisonError::into_inner).push(shared.clone());
-        Ok(Stream { shared })
+            // Requests that it has not sent are told so when it goes.
+            *driven = None;
+            Poll::Ready(())
+        }));
+        let shared = Shared {
+            sender,
+            connection,
+            streams: Arc::new(AtomicUsize::new(1)),
+            invalid,
+            answers: Arc::default(),
+            retired: Arc::default(),
+        };
+        lock(&self.open).push(shared.clone());
+        Ok(shared.stream())
     }
 
     fn existing(&self) -> Option<Stream> {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        open.retain(|shared| !shared.sender.is_closed());
-        let shared = open.iter().find(|shared| shared.streams.load(Ordering::Relaxed) < STREAMS)?.clone();
+        let mut open = lock(&self.open);
+        open.retain(Shared::is_of_use);
+        let shared = open.iter().find(|shared| shared.has_room())?.clone();
         shared.streams.fetch_add(1, Ordering::Relaxed);
-        Some(Stream { shared })
+        Some(shared.stream())
+    }
+
+    /// Opens no more streams on those that there are.
+    pub(super) fn close(&self) {
+        lock(&self.open).clear();
     }
 
     /// Lets go of connections that nobody uses.
     pub(super) fn sweep(&self) {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        open.retain(|shared| !shared.sender.is_closed());
+        let mut open = lock(&self.open);
+        open.retain(Shared::is_of_use);
         // The first stays: the next request finds it open.
         let mut first = true;
         open.retain(|shared| {
@@ -107,7 +176,12 @@ impl Http2 {
 impl Stream {
     /// Sends a request and waits for the head of its answer.
     pub(super) async fn send(&mut self, request: Request<Upload>) -> Result<Response<Incoming>, Failure> {
+        self.waits = Some(Instant::now());
         let answer = self.shared.sender.try_send_request(request).await;
+        self.waits = None;
+        if answer.is_ok() {
+            self.shared.answers.fetch_add(1, Ordering::Relaxed);
+        }
         answer.map_err(|error| match self.shared.invalid.load(Ordering::Acquire) {
             true => Failure::invalid("the upstream does not speak HTTP/2"),
             false => Failure::of_http2(&error),

@@ -183,8 +183,7 @@ impl Inner {
     /// Keeps a connection for the next request to the same address.
     fn keep(&self, connection: Box<Http1>, lease: &Lease<Pool>) {
         if let Some(upstream) = self.upstream(lease) {
-            let gauge = upstream.series.0.connections_idle();
-            lease.endpoint().pool.put(connection, self.options.max_idle, gauge);
+            lease.endpoint().pool.put(connection, self.options.max_idle, &upstream.series);
         }
     }
 }

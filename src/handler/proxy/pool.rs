@@ -2,13 +2,14 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::http1::Http1;
 use super::http2::Http2;
+use super::series::Series;
 
 /// Connections to one address: idle ones that speak HTTP/1.1, shared ones that speak HTTP/2.
 #[derive(Debug, Default)]
@@ -16,6 +17,8 @@ pub(super) struct Pool {
     idle: Mutex<VecDeque<Box<Http1>>>,
     /// How many there are, for those who only want to know whether there is any.
     kept: AtomicUsize,
+    /// Where they are counted: a pool may go, with its address or its route, before they do.
+    series: OnceLock<Arc<Series>>,
     pub(super) http2: Http2,
 }
 
@@ -26,10 +29,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Pool {
     /// The connection that was used last and is still fit: the others may then grow old and go.
     /// `certain`: see [`Http1::is_fit`].
-    pub(super) fn take(&self, timeout: Duration, certain: bool, gauge: &AtomicI64) -> Option<Box<Http1>> {
+    pub(super) fn take(&self, timeout: Duration, certain: bool) -> Option<Box<Http1>> {
         while self.kept.load(Ordering::Relaxed) > 0 {
             let mut connection = lock(&self.idle).pop_back()?;
-            self.went(1, gauge);
+            self.went(1);
             // Asked without the lock: it can be a system call.
             if connection.idle_since.elapsed() < timeout && connection.is_fit(certain) {
                 return Some(connection);
@@ -39,7 +42,8 @@ impl Pool {
     }
 
     /// Keeps a connection for the next request, unless there are `most` already.
-    pub(super) fn put(&self, mut connection: Box<Http1>, most: usize, gauge: &AtomicI64) {
+    pub(super) fn put(&self, mut connection: Box<Http1>, most: usize, series: &Arc<Series>) {
+        let gauge = self.series.get_or_init(|| series.clone()).0.connections_idle();
         connection.idle_since = Instant::now();
         let mut idle = lock(&self.idle);
         if idle.len() < most {
@@ -50,7 +54,8 @@ impl Pool {
     }
 
     /// Lets go of connections that have been idle for too long, or that the upstream has closed.
-    pub(super) fn sweep(&self, timeout: Duration, gauge: &AtomicI64) {
+    pub(super) fn sweep(&self, timeout: Duration) {
+        self.http2.sweep();
         if self.kept.load(Ordering::Relaxed) == 0 {
             return;
         }
@@ -60,16 +65,32 @@ impl Pool {
             .into_iter()
             .filter_map(|mut one| (one.idle_since.elapsed() < timeout && one.is_fit(false)).then_some(one))
             .collect();
-        self.went(before - fit.len(), gauge);
+        self.went(before - fit.len());
         let mut idle = lock(&self.idle);
         // What was put here meanwhile is younger.
         fit.append(&mut idle);
         *idle = fit;
     }
 
-    fn went(&self, number: usize, gauge: &AtomicI64) {
+    /// Lets go of all of them.
+    pub(super) fn close(&self) {
+        let all = std::mem::take(&mut *lock(&self.idle));
+        self.went(all.len());
+        self.http2.close();
+    }
+
+    fn went(&self, number: usize) {
         self.kept.fetch_sub(number, Ordering::Relaxed);
-        gauge.fetch_sub(i64::try_from(number).unwrap_or(0), Ordering::Relaxed);
+        if let Some(series) = self.series.get() {
+            let gauge = series.0.connections_idle();
+            gauge.fetch_sub(i64::try_from(number).unwrap_or(0), Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.close();
     }
 }
 

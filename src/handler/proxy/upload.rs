@@ -25,7 +25,10 @@ pub(super) struct Source {
     open: AtomicBool,
     opened: AtomicWaker,
     begun: AtomicBool,
+    waiting: AtomicBool,
     ended: AtomicBool,
+    /// Whoever waits for that: the body may be sent by another task.
+    ending: AtomicWaker,
     failed: AtomicBool,
 }
 
@@ -41,7 +44,9 @@ impl Source {
             open: AtomicBool::new(!waits),
             opened: AtomicWaker::new(),
             begun: AtomicBool::new(false),
+            waiting: AtomicBool::new(false),
             ended: AtomicBool::new(false),
+            ending: AtomicWaker::new(),
             failed: AtomicBool::new(false),
         })
     }
@@ -62,9 +67,20 @@ impl Source {
         self.begun.load(Ordering::Acquire)
     }
 
-    /// Whether all of it was.
-    pub(super) fn has_ended(&self) -> bool {
+    /// Whether more of it was asked for than the client has sent.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.waiting.load(Ordering::Acquire)
+    }
+
+    /// Whether all of it was; wakes the task when it is.
+    pub(super) fn poll_ended(&self, cx: &Context<'_>) -> bool {
+        self.ending.register(cx.waker());
         self.ended.load(Ordering::Acquire)
+    }
+
+    fn ends(&self) {
+        self.ended.store(true, Ordering::Release);
+        self.ending.wake();
     }
 
     /// Whether it was the body that failed, and not the upstream.
@@ -114,11 +130,13 @@ impl Body for Upload {
         let Some(inner) = body else {
             return Poll::Ready(Some(Err("the body has been sent elsewhere".into())));
         };
-        let frame = ready!(Pin::new(&mut *inner).poll_frame(cx));
+        let frame = Pin::new(&mut *inner).poll_frame(cx);
+        source.waiting.store(frame.is_pending(), Ordering::Release);
+        let frame = ready!(frame);
         match &frame {
-            None => source.ended.store(true, Ordering::Release),
+            None => source.ends(),
             Some(Err(_)) => source.failed.store(true, Ordering::Release),
-            Some(Ok(_)) if inner.is_end_stream() => source.ended.store(true, Ordering::Release),
+            Some(Ok(_)) if inner.is_end_stream() => source.ends(),
             Some(Ok(_)) => {}
         }
         Poll::Ready(frame.map(|frame| {

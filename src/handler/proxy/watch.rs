@@ -1,11 +1,12 @@
 //! What goes on beside the requests: names are resolved, health is asked for, idle connections go.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use super::Inner;
-use super::balance::AddressSource;
+use super::balance::{AddressSource, Endpoint};
+use super::pool::Pool;
 use super::url::UpstreamProtocol;
 use crate::probe;
 use crate::resolve::{Resolver, Watched};
@@ -35,22 +36,32 @@ pub(super) fn begin(inner: &Arc<Inner>, resolver: &Resolver) {
             }
         }));
     }
-    let weak = Arc::downgrade(inner);
-    tokio::spawn(async move {
-        let mut ticks = tokio::time::interval(SWEEP);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            ticks.tick().await;
-            let Some(inner) = weak.upgrade() else { return };
-            for endpoint in inner.group.endpoints() {
-                if let Some(upstream) = inner.upstreams.get(endpoint.upstream) {
-                    let gauge = upstream.series.0.connections_idle();
-                    endpoint.pool.sweep(inner.options.keepalive_timeout, gauge);
-                }
-                endpoint.pool.http2.sweep();
+    tokio::spawn(sweep(Arc::downgrade(inner)));
+}
+
+/// Looks after the connections of all addresses, those that are gone included: somebody may still be
+/// served by one, and leave its connection there.
+async fn sweep(proxy: Weak<Inner>) {
+    let mut ticks = tokio::time::interval(SWEEP);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut known: Vec<Weak<Endpoint<Pool>>> = Vec::new();
+    loop {
+        ticks.tick().await;
+        let Some(proxy) = proxy.upgrade() else { break };
+        known.retain(|one| one.strong_count() > 0);
+        for endpoint in proxy.group.endpoints() {
+            if !known.iter().any(|one| std::ptr::eq(one.as_ptr(), Arc::as_ptr(&endpoint))) {
+                known.push(Arc::downgrade(&endpoint));
             }
         }
-    });
+        for endpoint in known.iter().filter_map(Weak::upgrade) {
+            endpoint.pool.sweep(proxy.options.keepalive_timeout);
+        }
+    }
+    // A tunnel may hold its address for days, but nobody will ask it anything.
+    for endpoint in known.iter().filter_map(Weak::upgrade) {
+        endpoint.pool.close();
+    }
 }
 
 /// A name whose addresses are followed.

@@ -11,6 +11,7 @@ use http::{Request, Response};
 use http_body_util::BodyExt;
 use tower::Service;
 
+use super::normal::is_ambiguous;
 use super::{Route, Target};
 use crate::body::BoxError;
 use crate::exchange::Exchange;
@@ -42,6 +43,10 @@ where
         };
         match &route.target {
             Target::App(app) => DispatchFuture::App { inner: app.clone().call(request) },
+            Target::Proxy(_) if is_ambiguous(request.uri().path()) => {
+                let detail = "the path can be read in more than one way";
+                DispatchFuture::refused(Refusal::new(Reason::InvalidPath, detail))
+            }
             Target::Proxy(proxy) => {
                 let exchange = Exchange::of(&request).cloned();
                 let (parts, body) = request.into_parts();

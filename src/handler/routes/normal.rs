@@ -5,20 +5,24 @@ use std::fmt::Write;
 
 /// The path with what can be written in several ways written in one: what may stand as it is does,
 /// and all else is percent-encoded in capitals (RFC 3986 sections 6.2.2.1 and 6.2.2.2); dot segments
-/// are followed (section 5.2.4), and empty segments left out, as nginx and Envoy do.
+/// are followed (section 5.2.4), and empty segments left out, as nginx and Envoy do. A backslash is
+/// taken for a slash, as by servers of Windows, and what a segment has behind a semicolon for no part
+/// of it, as by those of Java.
 ///
 /// SECURITY: an upstream may well do the same. A path that was compared as it is written would
 /// then reach what a route holds by another spelling, past the route's own limits.
 pub fn normal(path: &str) -> Cow<'_, str> {
-    let simple = path.bytes().all(is_plain) && !path.contains("//") && !path.contains("/.");
+    let simple = path.bytes().all(|byte| is_plain(byte) && byte != b';')
+        && !path.contains("//")
+        && !path.contains("/.");
     if simple {
         return Cow::Borrowed(path);
     }
     let decoded = decode(path);
     let mut segments: Vec<&str> = Vec::new();
-    for segment in decoded.split('/').filter(|segment| !segment.is_empty()) {
+    for segment in decoded.split(['/', '\\']).map(name) {
         match segment {
-            "." => {}
+            "" | "." => {}
             ".." => {
                 segments.pop();
             }
@@ -26,6 +30,26 @@ pub fn normal(path: &str) -> Cow<'_, str> {
         }
     }
     Cow::Owned(segments.iter().fold(String::new(), |path, segment| path + "/" + segment))
+}
+
+/// A segment without its parameters.
+fn name(segment: &str) -> &str {
+    segment.split(';').next().unwrap_or_default()
+}
+
+/// Whether some servers see the path climb where others see a name: `..;`, or dots beside a slash
+/// that is encoded or leans the other way. No client needs that.
+///
+/// SECURITY: whichever reading the route was chosen by, an upstream of the other kind would serve
+/// what another route is for.
+pub(super) fn is_ambiguous(path: &str) -> bool {
+    if !path.bytes().any(|byte| matches!(byte, b'%' | b';' | b'\\')) {
+        return false;
+    }
+    let decoded = decode(path);
+    let all = decoded.split(['/', '\\']).filter(|segment| name(segment) == "..");
+    let plain = path.split('/').filter(|segment| decode(segment) == "..");
+    all.count() != plain.count()
 }
 
 /// What may stand in a path as it is (RFC 3986 section 3.3), and the slash.
@@ -38,7 +62,7 @@ fn is_plain(byte: u8) -> bool {
 fn decode(path: &str) -> String {
     let mut out = String::with_capacity(path.len());
     let mut put = |byte: u8| match byte {
-        byte if is_plain(byte) => out.push(char::from(byte)),
+        byte if is_plain(byte) || byte == b'\\' => out.push(char::from(byte)),
         // Writing to a String cannot fail.
         byte => _ = write!(out, "%{byte:02X}"),
     };
@@ -67,6 +91,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_path_climbs_in_one_way_or_not_at_all() {
+        for path in ["/a/../b", "/a/%2e%2E/b", "/a%2fb;c/d\\e", "/a/..b/...", "/a;../b", "/..%zz", "/"] {
+            assert!(!is_ambiguous(path), "{path}");
+        }
+        for path in ["/a/..;/b", "/a%2f../b", "/a/..%2Fb", "/a\\../b", "/a/%2e.%5cb", "/a/..%3bx", "/../..;"]
+        {
+            assert!(is_ambiguous(path), "{path}");
+        }
+    }
+
+    #[test]
     fn one_place_has_one_path() {
         for (path, expected) in [
             ("/", "/"),
@@ -85,6 +120,10 @@ mod tests {
             ("/a%3fb%23c%25d\"{", "/a%3Fb%23c%25d%22%7B"),
             // No encoding, and so no other byte's either.
             ("/%zz/%", "/%25zz/%25"),
+            ("/x/..;/api", "/api"),
+            ("/x/%2e.;a=b/api;v=1/y;z", "/api/y"),
+            ("/api%3bv=1/;/y", "/api/y"),
+            ("/x\\..\\api%5cy", "/api/y"),
             ("/%2", "/%252"),
         ] {
             assert_eq!(normal(path), expected, "{path}");

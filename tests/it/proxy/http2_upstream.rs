@@ -162,7 +162,7 @@ fn requests_of_both_protocols_arrive() {
     {
         let answer = match way {
             "h1" => client.ask(&request),
-            _ => runtime.block_on(client2.ask(&request)).expect("an answer"),
+            _ => runtime.block_on(client2.ask(&request)).unwrap_or_else(|_| panic!("{}", request.token())),
         };
         let token = request.token();
         answer.assert_answers(200, token);
@@ -177,6 +177,18 @@ fn requests_of_both_protocols_arrive() {
         assert_eq!(answer.body, body.as_bytes());
     }
     assert!(counts.connections.load(Ordering::Relaxed) <= 4, "streams share connections");
+}
+
+/// `OPTIONS *` has no authority to stand behind; ejection is on, as it is by default.
+#[test]
+fn a_target_that_http_2_does_not_have_is_not_the_upstreams_fault() {
+    let runtime = runtime();
+    let (address, _) = runtime.block_on(start());
+    let server = proxy_to(&format!("h2c://{address}"), &[]);
+    for _ in 0..10 {
+        Client::open(server.address).ask(&Request::new("OPTIONS", "*")).assert_refusal(400, "INVALID_PATH");
+    }
+    Client::open(server.address).ask(&Request::get("well", "ok")).assert_answers(200, "well");
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod expect;
 mod faults;
 mod forwarding;
 mod headers;
+mod hostile;
 mod http2_upstream;
 mod itself;
 mod mixed;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use super::{TempFile, ask, proxy, proxy_with, route};
+use super::{TempFile, ask, proxy, proxy_with, route, sum};
 use crate::support::client::{Client, Request};
 use crate::support::upstream::Upstream;
 use crate::support::websocket::Frame;
@@ -137,4 +137,29 @@ fn the_drain_waits_for_what_the_upstream_is_busy_with() {
     streaming.wire().body(framing, &mut |part| body.extend_from_slice(part)).expect("a whole body");
     assert_eq!(body, b"data: the last one\n\n");
     assert_eq!(server.exit_code(), 0);
+}
+
+#[test]
+fn idle_connections_that_go_with_their_table_are_counted_no_more() {
+    let upstream = Upstream::start();
+    let upgrade =
+        Request::get("tunnel", "upgrade").field("Connection", "upgrade").field("Upgrade", "websocket");
+    let table = |retries: u32| route("/", &[upstream.url()]) + &format!("retries = {retries}\n");
+    let file = TempFile::new("idle.toml", &table(1));
+    let server = proxy_with(&file, &[("NESSEN_UPSTREAM_KEEPALIVE_TIMEOUT", "1h")]);
+    // It holds its address, but not what others have left there.
+    let mut tunnel = Client::open(server.address);
+    tunnel.ask(&upgrade).assert_answers(101, "tunnel");
+    let idle = || sum(&server, "nessen_upstream_connections", &["idle"]);
+    for retries in 2..5 {
+        ask(&server, &Request::get("t", "ok")).assert_answers(200, "t");
+        assert_eventually(PATIENCE, "an idle connection", || idle() == 1.0);
+        file.write(&table(retries));
+        server.signal(Signal::HUP);
+        assert_eventually(PATIENCE, "no idle connection", || idle() == 0.0);
+        assert_eventually(PATIENCE, "the tunnel alone", || upstream.open() == 1);
+    }
+    let frame = Frame::binary(b"still here".to_vec());
+    tunnel.send(&frame.bytes(Some([1; 4])));
+    assert_eq!(Frame::read(tunnel.wire()), Some(frame));
 }

@@ -151,3 +151,21 @@ fn all_upstreams_down_is_said_at_once() {
         client.ask(&Request::get("t", "ok")).assert_refusal(502, "UPSTREAM_UNREACHABLE");
     }
 }
+
+#[test]
+fn a_request_whose_time_is_over_is_not_asked_again() {
+    let (silent, well) = (Upstream::start(), Upstream::start());
+    let table = TempFile::new("over.toml", &route("/", &[silent.url(), well.url()]));
+    let server = proxy_with(&table, &[("REQUEST_TIMEOUT", "300ms")]);
+    for number in 0..3 {
+        let token = format!("late-{number}");
+        let answer = ask(&server, &Request::get(&token, "stall-head"));
+        answer.assert_refusal(504, "UPSTREAM_TIMEOUT");
+        let asked = silent.seen_of(&token).len() + well.seen_of(&token).len();
+        assert_eq!(asked, 1, "{token}: one request, one attempt");
+    }
+    // Nobody is blamed for what was never asked of him.
+    assert_eq!(sum(&server, "nessen_upstream_requests_total", &["timeout"]), 3.0);
+    assert_eq!(sum(&server, "nessen_upstream_retries_total", &[]), 0.0);
+    assert_eq!(sum(&server, "nessen_upstream_ejections_total", &[]), 0.0);
+}

@@ -99,3 +99,15 @@ fn trailers_of_an_answer_are_filtered() {
     judge(&answer, "h2");
     assert_eq!(values(&answer.trailers, "x-sum"), ["7"], "{answer:?}");
 }
+
+#[test]
+fn an_answer_with_trailers_leaves_its_connection_for_the_next() {
+    let upstream = Upstream::start();
+    let server = proxy(&upstream, &[]);
+    for number in 0..5 {
+        let token = number.to_string();
+        let answer = ask(&server, &Request::get(&token, "trailers").field("TE", "trailers"));
+        assert_eq!((answer.status, answer.body.as_slice()), (200, &b"ok"[..]));
+    }
+    assert_eq!(upstream.connections(), 1);
+}

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use super::{long, proxy, runtime, say};
-use crate::support::client::{Client, Request};
+use crate::support::client::{Body, Client, Request};
 use crate::support::client2::Client2;
 use crate::support::server::Server;
 use crate::support::upstream::{Follow, Upstream, pattern};
@@ -196,4 +196,24 @@ fn a_client_that_reads_slowly_holds_back_its_upstream() {
         assert_eq!((follow.length, follow.right), (length, true));
     });
     assert_eventually(PATIENCE, "all over", || server.requests_active() <= 0.0);
+}
+
+#[test]
+fn an_upstream_that_does_not_read_is_to_blame_for_it() {
+    let upstream = Upstream::start();
+    let server = server(&upstream, &[("NESSEN_LIMITS_REQUEST_TIMEOUT", "500ms"), ("MAX_BODY_SIZE", "64MiB")]);
+    upstream.stall_reading(true);
+    let request = Request::post("t", "ok", &[b'x'; 32 << 20]);
+    let mut client = Client::open(server.address);
+    let socket = client.socket();
+    let sending = std::thread::spawn(move || Write::write_all(&mut &*socket, &request.bytes()));
+    client.answer().assert_refusal(504, "UPSTREAM_TIMEOUT");
+    upstream.stall_reading(false);
+    let _ = sending.join();
+
+    // And one whose client does not send is not.
+    let mut client = Client::open(server.address);
+    client.send(&Request::post("t", "ok", b"").body(Body::Parts(Vec::new(), Vec::new())).head_bytes());
+    client.send(b"5\r\nfirst\r\n");
+    client.answer().assert_refusal(504, "REQUEST_TIMEOUT");
 }

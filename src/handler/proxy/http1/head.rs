@@ -35,9 +35,16 @@ pub(super) enum Reading {
     Close,
 }
 
-/// It is not HTTP, or not HTTP that can be read in one way alone.
-#[derive(Debug)]
-pub(super) struct Invalid;
+/// Why there is no head.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Invalid {
+    /// It is not HTTP, or not HTTP that can be read in one way alone.
+    NotHttp,
+    /// It is more than is taken.
+    TooLarge,
+}
+
+use Invalid::{NotHttp, TooLarge};
 
 /// Takes a head from the input, once it is whole.
 pub(super) fn parse(input: &mut BytesMut, method: &Method) -> Result<Option<Head>, Invalid> {
@@ -45,16 +52,16 @@ pub(super) fn parse(input: &mut BytesMut, method: &Method) -> Result<Option<Head
     let mut answer = httparse::Response::new(&mut []);
     let parsed = httparse::ParserConfig::default()
         .parse_response_with_uninit_headers(&mut answer, input, &mut fields)
-        .map_err(|_| Invalid)?;
+        .map_err(|error| if error == httparse::Error::TooManyHeaders { TooLarge } else { NotHttp })?;
     let httparse::Status::Complete(length) = parsed else {
-        return if input.len() > MAX_HEAD { Err(Invalid) } else { Ok(None) };
+        return if input.len() > MAX_HEAD { Err(TooLarge) } else { Ok(None) };
     };
     let version = if answer.version == Some(1) { Version::HTTP_11 } else { Version::HTTP_10 };
-    let status = answer.code.and_then(|code| StatusCode::from_u16(code).ok()).ok_or(Invalid)?;
+    let status = answer.code.and_then(|code| StatusCode::from_u16(code).ok()).ok_or(NotHttp)?;
     let places = places(answer.headers, input);
     let count = answer.headers.len();
     let fields = collect(&input.split_to(length).freeze(), places.get(..count).unwrap_or_default());
-    let (fields, keep) = (fields.ok_or(Invalid)?, keep_alive(version));
+    let (fields, keep) = (fields.ok_or(NotHttp)?, keep_alive(version));
     let keep = connection(&fields).unwrap_or(keep);
     let (body, keep) = framing(&fields, status, version, method, keep)?;
     Ok(Some(Head { status, version, fields, body, keep }))
@@ -134,7 +141,7 @@ fn framing(
             || version != Version::HTTP_11
             || !coding.as_bytes().eq_ignore_ascii_case(b"chunked")
     }) {
-        return Err(Invalid);
+        return Err(NotHttp);
     }
     let without =
         status.is_informational() || [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&status);
@@ -156,10 +163,10 @@ fn content_length(fields: &HeaderMap) -> Result<Option<u64>, Invalid> {
     for value in fields.get_all(header::CONTENT_LENGTH) {
         for part in value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
             let digits = !part.is_empty() && part.iter().all(u8::is_ascii_digit);
-            let text = std::str::from_utf8(part).ok().filter(|_| digits).ok_or(Invalid)?;
-            let this: u64 = text.parse().map_err(|_| Invalid)?;
+            let text = std::str::from_utf8(part).ok().filter(|_| digits).ok_or(NotHttp)?;
+            let this: u64 = text.parse().map_err(|_| NotHttp)?;
             if length.is_some_and(|length| length != this) {
-                return Err(Invalid);
+                return Err(NotHttp);
             }
             length = Some(this);
         }
@@ -246,7 +253,8 @@ mod tests {
         let old = read("HTTP/1.0 200 OK\r\nContent-Length: 1\r\n\r\n").unwrap().unwrap();
         assert!(!old.keep);
         let many = format!("HTTP/1.1 200 OK\r\n{}\r\n", "A: b\r\n".repeat(MAX_FIELDS + 1));
-        assert!(read(&many).is_err());
-        assert!(read(&format!("HTTP/1.1 200 OK\r\nA: {}", "b".repeat(MAX_HEAD))).is_err());
+        assert_eq!(read(&many).unwrap_err(), TooLarge);
+        let long = format!("HTTP/1.1 200 OK\r\nA: {}", "b".repeat(MAX_HEAD));
+        assert_eq!(read(&long).unwrap_err(), TooLarge);
     }
 }

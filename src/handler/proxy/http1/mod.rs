@@ -22,7 +22,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 use tokio::time::Instant;
 
 use self::chunked::{Chunked, Decoded};
-use self::head::{Head, Reading};
+use self::head::{Head, Invalid, Reading};
 use self::output::{Output, Unsent};
 use super::failure::Failure;
 use super::head::Length;
@@ -244,7 +244,10 @@ impl Future for Sending<'_> {
 impl Sending<'_> {
     /// Looks for the head of the answer that counts.
     fn look(&mut self) -> Result<Option<Head>, Failure> {
-        let invalid = |_| Failure::invalid("the upstream's answer is not HTTP");
+        let invalid = |why| match why {
+            Invalid::NotHttp => Failure::invalid("the upstream's answer is not HTTP"),
+            Invalid::TooLarge => Failure::too_large(),
+        };
         loop {
             let input = &mut self.connection.input;
             // An upstream that says its head letter by letter does not make us read it as often.
