@@ -60,7 +60,7 @@ impl Dependency {
         Self { address, says }
     }
 
-    fn answers_from_now_on(&self, always: &'static [u8]) {
+    fn always_say(&self, always: &'static [u8]) {
         self.says.lock().unwrap().always = always;
     }
 
@@ -125,7 +125,7 @@ fn each_kind_of_check_tells_well_from_ill() {
         assert_eq!(gauge(&server, name), 1.0, "{name}");
     }
     let one_ill = |name: &str, dependency: &Dependency, ill, well, error: &str| {
-        dependency.answers_from_now_on(ill);
+        dependency.always_say(ill);
         let told = wait_ready(&server, 503);
         assert_eq!(told["checks"][name]["status"], "failing", "{told}");
         assert!(told["reason"].as_str().unwrap_or_default().contains(name), "{told}");
@@ -136,7 +136,7 @@ fn each_kind_of_check_tells_well_from_ill() {
         assert_eq!((server.get("/health").status, server.get("/badge/a/b.svg").status), (200, 200));
         let line = server.wait_log(name, |line| line["check"] == name && line["level"] == "WARN");
         assert_eq!(line["message"], "readiness check fails");
-        dependency.answers_from_now_on(well);
+        dependency.always_say(well);
         wait_ready(&server, 200);
         assert_eq!(gauge(&server, name), 1.0, "{name}");
         server.wait_log(name, |line| line["check"] == name && line["message"] == "readiness check passes");
@@ -168,7 +168,7 @@ fn a_dependency_that_flaps_changes_nothing_until_it_insists() {
     }
     assert!(doubted, "the doubts are told");
     assert!(server.log().iter().all(|line| line["message"] != "readiness check fails"));
-    redis.answers_from_now_on(REDIS_ILL);
+    redis.always_say(REDIS_ILL);
     wait_ready(&server, 503);
     // One good answer is one too few.
     redis.says.lock().unwrap().next = [REDIS_WELL, REDIS_ILL].repeat(20).into();
@@ -177,7 +177,7 @@ fn a_dependency_that_flaps_changes_nothing_until_it_insists() {
         let (status, told) = ready(&server);
         assert_eq!(status, 503, "{told}");
     }
-    redis.answers_from_now_on(REDIS_WELL);
+    redis.always_say(REDIS_WELL);
     wait_ready(&server, 200);
     let told = |message: &str| server.log().iter().filter(|line| line["message"] == message).count();
     assert_eq!((told("readiness check fails"), told("readiness check passes")), (1, 2));

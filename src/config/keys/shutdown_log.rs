@@ -48,5 +48,6 @@ pub(super) const LOG: &[Key] = &[
          Probes only where they fail.",
         |config, value| value.put(&mut config.log.access),
     )
-    .env(&["ACCESS_LOG"]),
+    .env(&["ACCESS_LOG"])
+    .live(),
 ];

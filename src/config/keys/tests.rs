@@ -176,7 +176,6 @@ fn what_waits_for_a_restart_is_all_that_is_not_marked() {
             "shutdown.drain_delay",
             "shutdown.drain_timeout",
             "log.format",
-            "log.access",
         ]
     );
 }

@@ -157,3 +157,17 @@ fn routes_that_hold_more_than_was_counted_on_are_told_to_need_a_restart() {
     assert_eq!(settings, "limits.max_connections, limits.max_in_flight", "{line}");
     assert_eq!(text(&server, "/a.txt"), "a");
 }
+
+#[test]
+fn the_access_log_can_be_turned_off_and_on_again() {
+    let folder = Folder::new();
+    let server = serve(&folder, &respond("/", "one", ""), &[]);
+    let with = |mode: &str| format!("[log]\naccess = \"{mode}\"\n{}", respond("/", "one", ""));
+    assert_taken(&reload(&server, &folder, &with("off")));
+    get(&server, "/quiet");
+    // Its word in the log comes after all that was asked before.
+    assert_taken(&reload(&server, &folder, &with("all")));
+    get(&server, "/loud");
+    server.wait_log("a request", |line| line["path"] == "/loud");
+    assert!(server.log().iter().all(|line| line["path"] != "/quiet"));
+}
