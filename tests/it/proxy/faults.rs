@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::{NO_EJECTION, ask, ask2, proxy, sum};
 use crate::support::client::{Answer, Client, Request};
 use crate::support::http1::End;
+use crate::support::http2::{self, Answer as Answer2, DATA, END_STREAM, H2, frame};
 use crate::support::server::Server;
 use crate::support::upstream::Upstream;
 use crate::support::wire::Broken;
@@ -413,5 +414,32 @@ fn a_client_of_http_1_0_can_tell_a_cut_from_an_end() {
         // An orderly end would be the end of the body.
         let end = client.wire().drain();
         assert_eq!(end, End::Reset, "{fault}");
+    }
+}
+
+#[test]
+fn the_clock_of_an_upstream_runs_however_a_stream_ends() {
+    let upstream = Upstream::start();
+    let server = proxy(&upstream, &[("NESSEN_UPSTREAM_FIRST_BYTE_TIMEOUT", "300ms"), NO_EJECTION]);
+    for (length, apart) in [("5", false), ("5", true), ("0", true)] {
+        let mut h2 = H2::open(server.address);
+        let fields = [("content-length", length), ("x-fault", "stall-head")];
+        h2.send(&http2::request(1, "POST", "/", &fields, false));
+        let body: &[u8] = if length == "5" { b"hello" } else { b"" };
+        if apart {
+            // Many clients know of the end only when there is no more.
+            h2.send(&frame(DATA, 0, 1, body));
+            h2.pump_for(Duration::from_millis(50));
+            h2.send(&frame(DATA, END_STREAM, 1, b""));
+        } else {
+            h2.send(&frame(DATA, END_STREAM, 1, body));
+        }
+        let began = Instant::now();
+        h2.pump_until("an answer", |h2| {
+            h2.answers.get(&1).is_some_and(Answer2::done) || began.elapsed() > Duration::from_secs(3)
+        });
+        let answer = h2.answers.get(&1).cloned().unwrap_or_default();
+        assert_eq!(answer.status, Some(504), "{length} bytes, the end apart: {apart}, {:?}", began.elapsed());
+        crate::support::problem::assert_document(&answer.body, 504, "UPSTREAM_TIMEOUT");
     }
 }
