@@ -33,6 +33,8 @@ pub(super) struct Running {
     pub(super) answered: bool,
     /// The method is HEAD: its answer has no body, whatever it says.
     pub(super) head: bool,
+    /// The client knows the end of its answer by that of the connection (HTTP/1.0, without a length).
+    pub(super) unframed: bool,
 }
 
 impl Drop for Running {
@@ -85,6 +87,10 @@ where
         if let Some(error) = this.broken.take() {
             // That it ends here is none of the client's doing.
             this.running.answered = true;
+            if this.running.unframed {
+                // An orderly end would make half an answer a whole one.
+                this.running.state.breaks_off();
+            }
             return Poll::Ready(Some(Err(error)));
         }
         let stream = this.running.stream.as_ref();

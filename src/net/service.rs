@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context as TaskContext, Poll, ready};
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, header};
+use http::{HeaderValue, Method, Request, Response, Version, header};
 use http_body::Body;
 use hyper::body::Incoming;
 use pin_project_lite::pin_project;
@@ -144,6 +144,7 @@ impl<S: Stack> hyper::service::Service<Request<Incoming>> for ConnService<S> {
             stream,
             answered: false,
             head: request.method() == Method::HEAD,
+            unframed: request.version() == Version::HTTP_10,
         };
         let request = request.map(|body| Upload::new(body, stream_wire, &running.exchange));
         let inner = self.stack.borrow_mut().call(request);
@@ -212,6 +213,7 @@ where
             running.state.upgrades();
         }
         running.answered = running.head || response.body().is_end_stream();
+        running.unframed &= response.body().size_hint().exact().is_none();
         Poll::Ready(Ok(response.map(|body| ConnBody::new(body, running))))
     }
 }

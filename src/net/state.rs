@@ -82,6 +82,7 @@ pub struct ConnState {
     upgraded: AtomicBool,
     body_left: AtomicBool,
     doubtful: AtomicBool,
+    broken_off: AtomicBool,
     head_since: Stamp,
     idle_since: AtomicU64,
     last_read: AtomicU64,
@@ -116,6 +117,7 @@ impl ConnState {
             upgraded: AtomicBool::new(false),
             body_left: AtomicBool::new(false),
             doubtful: AtomicBool::new(false),
+            broken_off: AtomicBool::new(false),
             head_since: Stamp::default(),
             idle_since: AtomicU64::new(0),
             last_read: AtomicU64::new(0),
@@ -286,6 +288,16 @@ impl ConnState {
     /// Whether it may.
     pub fn is_doubtful(&self) -> bool {
         self.doubtful.load(Ordering::Relaxed)
+    }
+
+    /// The answer under way ends before its end, and only a reset tells the client so.
+    pub fn breaks_off(&self) {
+        self.broken_off.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it does.
+    pub fn is_broken_off(&self) -> bool {
+        self.broken_off.load(Ordering::Relaxed)
     }
 
     /// The connection leaves HTTP: what follows belongs to the handler.

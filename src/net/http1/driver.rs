@@ -123,6 +123,10 @@ pub(crate) async fn drive<T: Transport, S: Stack>(
             let rest = parts.read_buf.slice(blank..);
             if rest.is_empty() { End::Idle(transport) } else { End::Resume(transport, rest) }
         }
+        Event::Done(Err(_)) if state.is_broken_off() => {
+            transport.reset_on_drop();
+            End::Closed
+        }
         Event::Done(Err(error)) => match refusal(&error, &seen, context) {
             Some(refusal) => End::Refused(transport, refusal),
             None if ended => End::Closed,
