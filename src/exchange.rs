@@ -38,6 +38,8 @@ pub struct Exchange {
     pub request_id: OnceLock<HeaderValue>,
     /// What its route asks of the layers. Set once, when the route is chosen.
     pub policy: OnceLock<Arc<Policy>>,
+    /// The route itself, for whoever goes where it leads.
+    pub chosen: OnceLock<Arc<dyn Any + Send + Sync>>,
     /// What is held for as long as the request is served; a tunnel that outlives it takes it over.
     pub permit: OnceLock<Arc<dyn Any + Send + Sync>>,
     upstream: Mutex<Option<Arc<str>>>,
@@ -62,6 +64,7 @@ impl Exchange {
             promised: false,
             request_id: OnceLock::new(),
             policy: OnceLock::new(),
+            chosen: OnceLock::new(),
             permit: OnceLock::new(),
             upstream: Mutex::new(None),
             route: AtomicU32::new(0),

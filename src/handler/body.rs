@@ -23,8 +23,8 @@ pin_project! {
         App { #[pin] body: tower_http::body::UnsyncBoxBody<Bytes, BoxError> },
         /// On its way from an upstream.
         Upstream { #[pin] body: UpstreamBody },
-        /// None.
-        Empty,
+        /// All of it, or `None` once it has been taken; or of nothing.
+        Whole { bytes: Option<Bytes> },
     }
 }
 
@@ -46,7 +46,9 @@ impl Body for AnswerBody {
             AnswerProjection::Boxed { body } => body.poll_frame(cx),
             AnswerProjection::App { body } => body.poll_frame(cx),
             AnswerProjection::Upstream { body } => body.poll_frame(cx),
-            AnswerProjection::Empty => Poll::Ready(None),
+            AnswerProjection::Whole { bytes } => {
+                Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes))))
+            }
         }
     }
 
@@ -55,7 +57,7 @@ impl Body for AnswerBody {
             Self::Boxed { body } => body.is_end_stream(),
             Self::App { body } => body.is_end_stream(),
             Self::Upstream { body } => body.is_end_stream(),
-            Self::Empty => true,
+            Self::Whole { bytes } => bytes.is_none(),
         }
     }
 
@@ -64,7 +66,7 @@ impl Body for AnswerBody {
             Self::Boxed { body } => body.size_hint(),
             Self::App { body } => body.size_hint(),
             Self::Upstream { body } => body.size_hint(),
-            Self::Empty => SizeHint::with_exact(0),
+            Self::Whole { bytes } => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
         }
     }
 }

@@ -58,7 +58,32 @@ impl Carrier {
         }
     }
 
-    fn is_end(&self) -> bool {
+    /// The next frame, or that there is none yet.
+    fn next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        match self {
+            Self::Http1(connection) => connection.poll_frame(cx),
+            Self::Http2(_, body) => {
+                Pin::new(body).poll_frame(cx).map(|frame| frame.map(|frame| frame.map_err(|_| Broken)))
+            }
+            Self::None => Poll::Ready(None),
+        }
+    }
+
+    /// Takes in what has come with the head: an answer that is broken right from its beginning can
+    /// still be told from a good one.
+    pub(super) fn look_ahead(&mut self, cx: &mut Context<'_>) -> Result<Option<Frame<Bytes>>, Refusal> {
+        if self.is_end() {
+            return Ok(None);
+        }
+        match self.next(cx) {
+            Poll::Pending | Poll::Ready(None) => Ok(None),
+            Poll::Ready(Some(Ok(frame))) => Ok(Some(filtered(frame))),
+            Poll::Ready(Some(Err(_))) => Err(broken()),
+        }
+    }
+
+    /// Whether nothing is to come any more.
+    pub(super) fn is_end(&self) -> bool {
         match self {
             Self::Http1(connection) => connection.is_end(),
             Self::Http2(_, body) => body.is_end_stream(),
@@ -70,6 +95,7 @@ impl Carrier {
 impl UpstreamBody {
     pub(super) fn new(
         carrier: Carrier,
+        ahead: Option<Frame<Bytes>>,
         proxy: Arc<Inner>,
         lease: Lease<Pool>,
         active: Counted<Series>,
@@ -81,52 +107,16 @@ impl UpstreamBody {
             _active: active,
             clock: None,
             waiting: false,
-            ahead: None,
+            ahead,
         }))
     }
 }
 
-impl UpstreamBody {
-    /// Takes in what has come with the head: an answer that is whole already gives its connection
-    /// back, and one that is broken already is told from a good one.
-    ///
-    /// # Errors
-    /// It is broken.
-    pub(super) fn look_ahead(&mut self, cx: &mut Context<'_>) -> Result<(), Refusal> {
-        let this = &mut *self.0;
-        if this.carrier.is_end() {
-            this.ends();
-            return Ok(());
-        }
-        match this.next(cx) {
-            Poll::Pending => {}
-            Poll::Ready(None) => this.ends(),
-            Poll::Ready(Some(Err(_))) => return Err(this.breaks()),
-            Poll::Ready(Some(Ok(frame))) => this.ahead = Some(this.passes(frame)),
-        }
-        Ok(())
-    }
-}
-
 impl Streaming {
-    /// The next frame, or that there is none yet.
-    fn next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
-        match &mut self.carrier {
-            Carrier::Http1(connection) => connection.poll_frame(cx),
-            Carrier::Http2(_, body) => {
-                Pin::new(body).poll_frame(cx).map(|frame| frame.map(|frame| frame.map_err(|_| Broken)))
-            }
-            Carrier::None => Poll::Ready(None),
-        }
-    }
-
     /// The last byte is here: the connection may carry another request.
     fn ends(&mut self) {
-        if let Carrier::Http1(mut connection) = std::mem::replace(&mut self.carrier, Carrier::None)
-            && connection.is_done()
-        {
-            self.proxy.keep(connection, &self.lease);
-        }
+        let carrier = std::mem::replace(&mut self.carrier, Carrier::None);
+        self.proxy.give_back(carrier, &self.lease);
     }
 
     /// A frame on its way to the client.
@@ -136,19 +126,13 @@ impl Streaming {
         if frame.is_trailers() || self.carrier.is_end() {
             self.ends();
         }
-        match frame.into_trailers() {
-            Ok(mut trailers) => {
-                filter_trailers(&mut trailers);
-                Frame::trailers(trailers)
-            }
-            Err(data) => data,
-        }
+        filtered(frame)
     }
 
     /// The answer cannot be read any further.
     fn breaks(&mut self) -> Refusal {
         self.carrier = Carrier::None;
-        Refusal::new(Reason::UpstreamInvalid, "the upstream's answer is malformed, or ended before its end")
+        broken()
     }
 
     /// Waits for the upstream, and not for ever.
@@ -165,6 +149,21 @@ impl Streaming {
     }
 }
 
+/// A frame as it may be passed on.
+fn filtered(frame: Frame<Bytes>) -> Frame<Bytes> {
+    match frame.into_trailers() {
+        Ok(mut trailers) => {
+            filter_trailers(&mut trailers);
+            Frame::trailers(trailers)
+        }
+        Err(data) => data,
+    }
+}
+
+fn broken() -> Refusal {
+    Refusal::new(Reason::UpstreamInvalid, "the upstream's answer is malformed, or ended before its end")
+}
+
 impl Body for UpstreamBody {
     type Data = Bytes;
     type Error = BoxError;
@@ -177,7 +176,7 @@ impl Body for UpstreamBody {
         if let Some(frame) = this.ahead.take() {
             return Poll::Ready(Some(Ok(frame)));
         }
-        match this.next(cx) {
+        match this.carrier.next(cx) {
             Poll::Pending => this.wait(cx).map(|refusal| Some(Err(refusal.into()))),
             Poll::Ready(None) => {
                 this.ends();

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header, response};
-use http_body::Body;
+use http_body::{Body, Frame};
 use hyper::upgrade::OnUpgrade;
 use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
 
@@ -98,11 +98,19 @@ impl Journey {
                     if switches(&parts) {
                         return self.tunnel(parts, carrier, lease, active);
                     }
-                    let mut body = UpstreamBody::new(carrier, proxy.clone(), lease, active);
                     // Nothing has been said to the client yet: what is wrong with the answer right
                     // from its beginning can still be told.
-                    poll_fn(|cx| Poll::Ready(body.look_ahead(cx))).await?;
-                    return Ok(Response::from_parts(parts, AnswerBody::Upstream { body }));
+                    let mut carrier = carrier;
+                    let ahead = poll_fn(|cx| Poll::Ready(carrier.look_ahead(cx))).await?;
+                    let whole = carrier.is_end() && ahead.as_ref().is_none_or(Frame::is_data);
+                    let body = if whole {
+                        proxy.give_back(carrier, &lease);
+                        AnswerBody::Whole { bytes: ahead.and_then(|frame| frame.into_data().ok()) }
+                    } else {
+                        let body = UpstreamBody::new(carrier, ahead, proxy.clone(), lease, active);
+                        AnswerBody::Upstream { body }
+                    };
+                    return Ok(Response::from_parts(parts, body));
                 }
                 Err(_) if self.source.as_ref().is_some_and(|source| source.has_failed()) => {
                     Failure::of_body()
@@ -290,7 +298,7 @@ impl Journey {
         };
         let idle = self.proxy.options.tunnel_idle_timeout;
         tokio::spawn(tunnel::run(client, socket, said, idle, held));
-        Ok(Response::from_parts(parts, AnswerBody::Empty))
+        Ok(Response::from_parts(parts, AnswerBody::Whole { bytes: None }))
     }
 }
 

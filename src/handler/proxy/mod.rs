@@ -30,8 +30,8 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, request};
 use tokio::time::Instant;
 
+use self::answer::Carrier;
 use self::balance::{Group, GroupOptions, HealthOptions, Lease, UpstreamSpec};
-use self::http1::Http1;
 use self::pool::Pool;
 use self::series::{Series, Told};
 use self::url::UpstreamUrl;
@@ -180,9 +180,13 @@ impl Inner {
         self.upstreams.get(lease.endpoint().upstream)
     }
 
-    /// Keeps a connection for the next request to the same address.
-    fn keep(&self, connection: Box<Http1>, lease: &Lease<Pool>) {
-        if let Some(upstream) = self.upstream(lease) {
+    /// Keeps the connection of an answer that has ended for the next request to the same address, if
+    /// it is fit for one.
+    fn give_back(&self, carrier: Carrier, lease: &Lease<Pool>) {
+        if let Carrier::Http1(mut connection) = carrier
+            && connection.is_done()
+            && let Some(upstream) = self.upstream(lease)
+        {
             lease.endpoint().pool.put(connection, self.options.max_idle, &upstream.series);
         }
     }

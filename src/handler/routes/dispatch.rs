@@ -38,7 +38,9 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let Some(route) = request.extensions_mut().remove::<Arc<Route>>() else {
+        let chosen = Exchange::of(&request).and_then(|exchange| exchange.chosen.get());
+        let chosen = chosen.and_then(|route| route.clone().downcast::<Route>().ok());
+        let Some(route) = chosen.or_else(|| request.extensions_mut().remove::<Arc<Route>>()) else {
             return DispatchFuture::refused(Refusal::new(Reason::InternalError, "no route was chosen"));
         };
         match &route.target {

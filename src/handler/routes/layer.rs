@@ -41,10 +41,13 @@ where
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let route = self.routes.choose(&request);
-        if let Some(exchange) = Exchange::of(&request) {
-            exchange.choose(&route.policy);
+        match Exchange::of(&request) {
+            Some(exchange) => {
+                exchange.choose(&route.policy);
+                let _ = exchange.chosen.set(route);
+            }
+            None => drop(request.extensions_mut().insert(route)),
         }
-        request.extensions_mut().insert(route);
         self.inner.call(request)
     }
 }
