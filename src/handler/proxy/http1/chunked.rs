@@ -98,7 +98,7 @@ impl Chunked {
             return Err(NotChunked);
         }
         *self = Self::End;
-        fields(input.split_to(end + 4).freeze()).map(Decoded::Trailers).ok_or(NotChunked)
+        fields(&input.split_to(end + 4)).map(Decoded::Trailers).ok_or(NotChunked)
     }
 }
 

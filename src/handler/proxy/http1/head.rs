@@ -2,7 +2,7 @@
 
 use std::mem::MaybeUninit;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode, Version};
 
@@ -58,54 +58,36 @@ pub(super) fn parse(input: &mut BytesMut, method: &Method) -> Result<Option<Head
     };
     let version = if answer.version == Some(1) { Version::HTTP_11 } else { Version::HTTP_10 };
     let status = answer.code.and_then(|code| StatusCode::from_u16(code).ok()).ok_or(NotHttp)?;
-    let places = places(answer.headers, input);
-    let count = answer.headers.len();
-    let fields = collect(&input.split_to(length).freeze(), places.get(..count).unwrap_or_default());
-    let (fields, keep) = (fields.ok_or(NotHttp)?, keep_alive(version));
-    let keep = connection(&fields).unwrap_or(keep);
+    let section = input.get(..length).unwrap_or_default();
+    let fields = collect(section, answer.headers).ok_or(NotHttp)?;
+    input.advance(length);
+    let keep = connection(&fields).unwrap_or(version == Version::HTTP_11);
     let (body, keep) = framing(&fields, status, version, method, keep)?;
     Ok(Some(Head { status, version, fields, body, keep }))
 }
 
 /// The fields of a section that ends in an empty line.
-pub(super) fn fields(section: Bytes) -> Option<HeaderMap> {
+pub(super) fn fields(section: &[u8]) -> Option<HeaderMap> {
     let mut headers = [httparse::EMPTY_HEADER; MAX_FIELDS];
-    let httparse::Status::Complete((_, headers)) = httparse::parse_headers(&section, &mut headers).ok()?
-    else {
-        return None;
-    };
-    let places = places(headers, &section);
-    collect(&section, places.get(..headers.len())?)
+    match httparse::parse_headers(section, &mut headers).ok()? {
+        httparse::Status::Complete((_, headers)) => collect(section, headers),
+        httparse::Status::Partial => None,
+    }
 }
 
-/// Where a field's name and value stand.
-type Place = (std::ops::Range<usize>, std::ops::Range<usize>);
-
-/// The places of parsed fields in the text they were parsed from.
-fn places(headers: &[httparse::Header<'_>], text: &[u8]) -> [Place; MAX_FIELDS] {
-    let at = |part: &[u8]| {
-        let start = (part.as_ptr() as usize).saturating_sub(text.as_ptr() as usize);
-        start..start + part.len()
-    };
-    let mut headers = headers.iter();
-    std::array::from_fn(|_| {
-        headers.next().map_or((0..0, 0..0), |field| (at(field.name.as_bytes()), at(field.value)))
-    })
-}
-
-/// Fields that share the memory they came in.
-fn collect(text: &Bytes, places: &[Place]) -> Option<HeaderMap> {
-    let mut fields = HeaderMap::with_capacity(places.len() + 6);
-    for (name, value) in places {
-        let name = HeaderName::from_bytes(text.get(name.clone())?).ok()?;
-        let value = HeaderValue::from_maybe_shared(text.get(value.clone()).map(|part| text.slice_ref(part))?);
-        fields.append(name, value.ok()?);
+/// Parsed fields as a map. The section is copied, once for all of them: it is small, and what it came
+/// in can be read into again.
+fn collect(section: &[u8], headers: &[httparse::Header<'_>]) -> Option<HeaderMap> {
+    let text = Bytes::copy_from_slice(section);
+    let mut fields = HeaderMap::with_capacity(headers.len() + 6);
+    for field in headers {
+        let name = HeaderName::from_bytes(field.name.as_bytes()).ok()?;
+        let start = (field.value.as_ptr() as usize).checked_sub(section.as_ptr() as usize)?;
+        let end = start + field.value.len();
+        let value = (end <= text.len()).then(|| text.slice(start..end))?;
+        fields.append(name, HeaderValue::from_maybe_shared(value).ok()?);
     }
     Some(fields)
-}
-
-fn keep_alive(version: Version) -> bool {
-    version == Version::HTTP_11
 }
 
 /// What `Connection` says of it, if anything.

@@ -15,7 +15,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use http::{Method, StatusCode, response};
 use http_body::Frame;
 use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
@@ -34,6 +34,8 @@ pub(super) use output::field;
 /// Bytes that are read at a time: at first, and where that was not enough.
 const READ: usize = 8 * 1024;
 const READ_MORE: usize = 64 * 1024;
+/// A piece of a body up to this size is copied out of the buffer.
+const SMALL: usize = 2 * 1024;
 /// Interim answers before the one that counts.
 const MAX_INTERIM: u32 = 64;
 /// Bytes of an incomplete head that are looked at again whatever has come.
@@ -179,7 +181,7 @@ impl Http1 {
             Reading::Length(left) => {
                 let here = usize::try_from(*left).map_or(self.input.len(), |left| left.min(self.input.len()));
                 *left -= here as u64;
-                Ok(Decoded::Data(self.input.split_to(here).freeze()))
+                Ok(Decoded::Data(piece(&mut self.input, here)))
             }
             Reading::Close => Ok(Decoded::Data(self.input.split().freeze())),
         }
@@ -200,6 +202,17 @@ impl Http1 {
     pub(super) fn leave(self) -> (Socket, Bytes) {
         (self.socket, self.input.freeze())
     }
+}
+
+/// The first `length` bytes of the input. A small piece is copied, so that what it came in is not
+/// shared and can be read into again.
+fn piece(input: &mut BytesMut, length: usize) -> Bytes {
+    if length > SMALL {
+        return input.split_to(length).freeze();
+    }
+    let piece = Bytes::copy_from_slice(input.get(..length).unwrap_or_default());
+    input.advance(length);
+    piece
 }
 
 /// A request on its way.
