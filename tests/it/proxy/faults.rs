@@ -1,7 +1,9 @@
 //! An upstream that breaks HTTP in every way we know: never a wrong answer, never a mixed-up one.
 
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use super::fates::{Fate, HARMLESS, LONG, TABLE};
 use super::{NO_EJECTION, ask, ask2, proxy, sum};
 use crate::support::client::{Answer, Client, Request};
 use crate::support::http1::End;
@@ -10,123 +12,7 @@ use crate::support::server::Server;
 use crate::support::upstream::Upstream;
 use crate::support::wire::Broken;
 use crate::support::{PATIENCE, assert_eventually, pause};
-
-/// What may become of a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fate {
-    /// The upstream's answer, whole.
-    Whole,
-    /// The upstream's answer, cut off.
-    Cut,
-    /// Cut off before a byte of it has left us.
-    Silent,
-    /// 502 UPSTREAM_INVALID.
-    Invalid,
-    /// 502 UPSTREAM_UNREACHABLE.
-    Gone,
-    /// 504 UPSTREAM_TIMEOUT.
-    Late,
-}
-
 use Fate::{Cut, Gone, Invalid, Late, Silent, Whole};
-
-/// Every fault, and what may become of a request that meets it.
-///
-/// Where two fates stand, both keep the promise: a break may be seen before or after the head has
-/// been passed on, and what is lenient to read may be read or refused. A break right behind the first
-/// chunk may overtake the head that was passed on with it.
-const TABLE: &[(&str, &[Fate])] = &[
-    ("stall-head", &[Late]),
-    ("stall-in-head", &[Late]),
-    ("stall-body", &[Cut]),
-    ("stall-chunk", &[Cut]),
-    ("reset-before-head", &[Gone, Invalid]),
-    ("reset-in-head", &[Gone, Invalid]),
-    ("reset-in-body", &[Cut, Invalid, Gone]),
-    ("reset-in-chunk", &[Cut, Invalid, Gone]),
-    ("reset-until-close", &[Cut]),
-    ("close-silent", &[Gone, Invalid]),
-    ("close-in-head", &[Gone, Invalid]),
-    ("close-in-chunk", &[Cut, Invalid, Silent]),
-    ("close-between-chunks", &[Cut, Invalid, Silent]),
-    ("close-in-trailers", &[Cut, Invalid, Silent]),
-    ("garbage", &[Invalid]),
-    ("http09", &[Invalid]),
-    ("http2-line", &[Invalid]),
-    ("status-99", &[Invalid]),
-    ("status-1000", &[Invalid]),
-    ("status-000", &[Invalid]),
-    ("status-word", &[Invalid]),
-    ("status-none", &[Invalid]),
-    ("chunk-size-bad", &[Cut, Invalid]),
-    ("chunk-size-none", &[Cut, Invalid, Silent]),
-    ("chunk-size-negative", &[Cut, Invalid]),
-    ("chunk-size-plus", &[Cut, Invalid]),
-    ("chunk-size-0x", &[Cut, Invalid]),
-    ("chunk-size-over", &[Cut, Invalid]),
-    ("chunk-no-crlf", &[Cut, Invalid, Silent]),
-    ("chunk-bare-lf", &[Cut, Invalid]),
-    ("chunk-extension-huge", &[Cut, Invalid]),
-    ("chunk-extension", &[Whole]),
-    ("chunk-rest", &[Whole]),
-    ("length-long", &[Cut, Invalid]),
-    ("length-short", &[Whole]),
-    ("length-two", &[Invalid]),
-    ("length-twice", &[Whole, Invalid]),
-    ("length-list", &[Whole, Invalid]),
-    ("length-list-two", &[Invalid]),
-    ("length-plus", &[Invalid]),
-    ("length-minus", &[Invalid]),
-    ("length-hex", &[Invalid]),
-    ("length-empty", &[Invalid]),
-    ("length-over", &[Invalid]),
-    ("length-and-chunked", &[Whole, Invalid]),
-    ("chunked-and-length", &[Whole, Invalid]),
-    ("te-gzip-chunked", &[Invalid]),
-    ("te-gzip", &[Invalid]),
-    ("te-identity", &[Invalid]),
-    ("te-chunked-twice", &[Invalid]),
-    ("te-chunked-gzip", &[Invalid]),
-    ("te-http10", &[Invalid, Whole]),
-    ("switch-unasked", &[Invalid]),
-    ("continue-flood", &[Whole, Invalid]),
-    ("header-huge", &[Invalid]),
-    ("header-endless", &[Invalid]),
-    ("header-many", &[Whole, Invalid]),
-    ("header-nul", &[Invalid]),
-    ("header-cr", &[Invalid]),
-    ("header-fold", &[Whole, Invalid]),
-    ("header-space-colon", &[Whole, Invalid]),
-    ("header-no-colon", &[Invalid]),
-    ("header-no-name", &[Invalid]),
-    ("header-bad-name", &[Invalid]),
-    ("bare-lf", &[Whole, Invalid]),
-    ("no-content-body", &[Whole, Invalid]),
-    ("no-content-length", &[Whole, Invalid]),
-    ("not-modified-body", &[Whole, Invalid]),
-    ("unsolicited", &[Whole]),
-    ("close-after", &[Whole]),
-    ("reset-after", &[Whole]),
-    ("die-on-next", &[Whole]),
-    ("dribble=1", &[Whole]),
-    ("split", &[Whole]),
-];
-
-/// After these a connection to the upstream is as good as before.
-const HARMLESS: [&str; 11] = [
-    "bare-lf",
-    "chunk-extension",
-    "length-twice",
-    "length-list",
-    "continue-flood",
-    "header-many",
-    "header-fold",
-    "header-space-colon",
-    "dribble=1",
-    "split",
-    // The next one is what this is about.
-    "die-on-next",
-];
 
 fn server(upstream: &Upstream) -> Server {
     let env = [
@@ -284,6 +170,36 @@ fn an_answer_to_head_that_has_a_body_is_no_answer_to_the_next() {
         }
     }
     assert_none(&wrong);
+}
+
+#[test]
+fn no_cut_between_two_bytes_of_an_answer_makes_a_fault_another_one() {
+    let upstream = Upstream::start();
+    // On connections of its own: what comes behind an answer comes too late to be told from the next.
+    let env = [
+        ("NESSEN_UPSTREAM_FIRST_BYTE_TIMEOUT", "1s"),
+        ("NESSEN_UPSTREAM_READ_TIMEOUT", "800ms"),
+        ("NESSEN_UPSTREAM_MAX_IDLE", "0"),
+        NO_EJECTION,
+    ];
+    let server = proxy(&upstream, &env);
+    let wrong = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for part in TABLE.chunks(TABLE.len().div_ceil(4)) {
+            let (wrong, server) = (&wrong, &server);
+            scope.spawn(move || {
+                for (fault, fates) in part.iter().filter(|(fault, _)| !LONG.contains(fault)) {
+                    let request = Request::get(fault, fault).field("X-Cut", "1");
+                    let answer = Client::open(server.address).try_ask(&request);
+                    match judge(answer, fault) {
+                        Ok(fate) if fates.contains(&fate) => {}
+                        other => wrong.lock().unwrap().push(format!("{fault}: {other:?}, not {fates:?}")),
+                    }
+                }
+            });
+        }
+    });
+    assert_none(&wrong.into_inner().unwrap());
 }
 
 #[test]

@@ -6,6 +6,7 @@
 mod balance;
 mod basics;
 mod expect;
+mod fates;
 mod faults;
 mod forwarding;
 mod headers;

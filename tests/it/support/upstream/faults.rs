@@ -32,6 +32,16 @@ pub(crate) enum Step {
     Echo,
 }
 
+impl Step {
+    /// The same, byte by byte.
+    pub(super) fn cut(self) -> Self {
+        match self {
+            Self::Send(bytes) => Self::Trickle(bytes, 0),
+            other => other,
+        }
+    }
+}
+
 /// An answer that nobody asked for.
 pub(crate) const POISON: &str =
     "HTTP/1.1 200 OK\r\nContent-Length: 6\r\nX-Token: poison\r\nX-Poison: 1\r\n\r\npoison";
@@ -54,7 +64,7 @@ pub(crate) fn fault(name: &str, request: &Seen) -> Option<Vec<Step>> {
     // One whose body is chunked, and as given.
     let chunked = |body: &str| vec![send(ok("Transfer-Encoding: chunked\r\n") + body)];
     let status = |line: &str| {
-        vec![send(format!("{line}\r\nX-Token: {token}\r\nContent-Length: 2\r\n\r\nok")), Step::Stall]
+        vec![send(format!("{line}\r\nX-Token: {token}\r\nContent-Length: 2\r\n\r\nok")), Step::Close]
     };
     let then = |mut steps: Vec<Step>, step: Step| {
         steps.push(step);
@@ -86,6 +96,17 @@ pub(crate) fn fault(name: &str, request: &Seen) -> Option<Vec<Step>> {
         "status-000" => status("HTTP/1.1 000 Nothing"),
         "status-word" => status("HTTP/1.1 two OK"),
         "status-none" => status("HTTP/1.1 "),
+        "status-no-reason" => status("HTTP/1.1 200"),
+        "status-reason-bytes" => status("HTTP/1.1 200 caf\u{e9}\tau lait"),
+        "status-two-spaces" => status("HTTP/1.1  200 OK"),
+        "status-http-1.2" => status("HTTP/1.2 200 OK"),
+        "empty-lines-first" => vec![send("\r\n\r\n".to_owned() + &ok("Content-Length: 2\r\n") + "ok")],
+        "interim-with-length" => {
+            let interim = "HTTP/1.1 103 Early Hints\r\nContent-Length: 500\r\nX-Token: interim\r\n\r\n";
+            vec![send(interim.to_owned() + &ok("Content-Length: 2\r\n") + "ok")]
+        }
+        "interim-then-close" => vec![send("HTTP/1.1 100 Continue\r\n\r\n"), Step::Close],
+        "closing-rest" => vec![send(ok("Connection: close\r\nContent-Length: 2\r\n") + "ok" + POISON)],
         "chunk-size-bad" => then(chunked("zz\r\nhello\r\n0\r\n\r\n"), Step::Stall),
         "chunk-size-none" => then(chunked("5\r\nhello\r\n\r\nhello\r\n0\r\n\r\n"), Step::Stall),
         "chunk-size-negative" => then(chunked("-5\r\nhello\r\n0\r\n\r\n"), Step::Stall),
@@ -101,6 +122,15 @@ pub(crate) fn fault(name: &str, request: &Seen) -> Option<Vec<Step>> {
             then(chunked(&format!("5;{}\r\nhello\r\n0\r\n\r\n", "e".repeat(1 << 20))), Step::Stall)
         }
         "chunk-extension" => chunked("5;name=value;other\r\nhello\r\n0\r\n\r\n"),
+        "chunk-zeros" => chunked("0005\r\nhello\r\n0000\r\n\r\n"),
+        "chunk-blank" => chunked("5 \r\nhello\r\n0\r\n\r\n"),
+        "chunk-extension-quoted" => {
+            then(chunked("5;a=\"\r\nhello\r\n0\r\n\r\n\"\r\nhello\r\n0\r\n\r\n"), Step::Stall)
+        }
+        "trailer-crooked" => then(chunked("5\r\nhello\r\n0\r\nno colon\r\n\r\n"), Step::Stall),
+        "trailer-endless" => {
+            then(chunked(&format!("5\r\nhello\r\n0\r\nX-Sum: {}", "7".repeat(256 << 10))), Step::Stall)
+        }
         "chunk-rest" => chunked(&format!("5\r\nhello\r\n0\r\n\r\n{POISON}")),
         "length-long" => then(part(), Step::Close),
         "length-short" => vec![send(ok("Content-Length: 2\r\n") + "ok" + POISON)],
@@ -136,6 +166,19 @@ pub(crate) fn fault(name: &str, request: &Seen) -> Option<Vec<Step>> {
         "te-chunked-gzip" => {
             vec![send(ok("Transfer-Encoding: chunked, gzip\r\n") + "2\r\nok\r\n0\r\n\r\n"), Step::Close]
         }
+        "te-capitals" => vec![send(ok("Transfer-Encoding: CHUNKED\r\n") + "2\r\nok\r\n0\r\n\r\n")],
+        "te-tab" => vec![send(ok("Transfer-Encoding:\tchunked\t\r\n") + "2\r\nok\r\n0\r\n\r\n")],
+        "te-two-lines" => {
+            let lines = "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n";
+            vec![send(ok(lines) + "2\r\nok\r\n0\r\n\r\n"), Step::Stall]
+        }
+        "te-parameter" => {
+            vec![send(ok("Transfer-Encoding: chunked;q=1\r\n") + "2\r\nok\r\n0\r\n\r\n"), Step::Close]
+        }
+        "te-vertical-tab" => {
+            vec![send(ok("Transfer-Encoding: \x0bchunked\r\n") + "2\r\nok\r\n0\r\n\r\n"), Step::Close]
+        }
+        "te-nothing" => vec![send(ok("Transfer-Encoding:\r\nContent-Length: 2\r\n") + "ok"), Step::Close],
         "te-http10" => {
             let head = ok("Transfer-Encoding: chunked\r\n").replace("HTTP/1.1", "HTTP/1.0");
             vec![send(head + "2\r\nok\r\n0\r\n\r\n"), Step::Close]

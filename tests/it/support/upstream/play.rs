@@ -48,7 +48,11 @@ pub(super) fn serve(stream: Arc<TcpStream>, connection: usize, shared: &Shared) 
         if dying {
             return wire.close();
         }
-        match play(&mut wire, after_body(&request, &shared.name), shared) {
+        let mut steps = after_body(&request, &shared.name);
+        if request.all("x-cut") == ["1"] {
+            steps = steps.into_iter().map(Step::cut).collect();
+        }
+        match play(&mut wire, steps, shared) {
             Next::Keep => {}
             Next::Die => dying = true,
             Next::End => return,
