@@ -19,8 +19,22 @@ const LONGEST_HEAD: usize = 64 * 1024;
 /// # Errors
 /// It is not, or what answers does not speak HTTP.
 pub async fn http(resolver: &Resolver, host: &str, port: u16, path: &str) -> Result<(), String> {
+    http_at(resolver, host, port, path, &authority(host, port)).await
+}
+
+/// Likewise of one address of a name: `authority` is what it is called in `Host`.
+///
+/// # Errors
+/// Likewise.
+pub async fn http_at(
+    resolver: &Resolver,
+    host: &str,
+    port: u16,
+    path: &str,
+    authority: &str,
+) -> Result<(), String> {
     let request = Request::get(path)
-        .header(header::HOST, authority(host, port))
+        .header(header::HOST, authority)
         .header(header::USER_AGENT, "nessen")
         .header(header::CONNECTION, "close")
         .body(Empty::<Bytes>::new())

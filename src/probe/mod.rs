@@ -18,7 +18,7 @@ mod redis;
 #[cfg(test)]
 mod tests;
 
-pub use http::http;
+pub use http::{http, http_at};
 pub use postgres::postgres;
 pub use redis::redis;
 

@@ -1,6 +1,8 @@
 //! Who asks, told to the upstream: `X-Forwarded-*`, `X-Real-IP`, and `Forwarded`
 //! ([RFC 7239](https://www.rfc-editor.org/rfc/rfc7239)).
 
+use std::net::IpAddr;
+
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use super::head::Sink;
@@ -37,11 +39,12 @@ pub(super) fn write(out: &mut impl Sink, sent: &HeaderMap, exchange: &Exchange, 
 
     text.clear();
     join(&mut text, sent, &header::FORWARDED, exchange.trusted_peer);
-    // Colons and brackets make it a quoted string.
-    let (before, after): (&[u8], &[u8]) = if peer.is_ipv6() { (b"for=\"[", b"]\"") } else { (b"for=", b"") };
-    text.extend_from_slice(before);
-    write_address(&mut text, peer);
-    text.extend_from_slice(after);
+    if text.is_empty() && exchange.trusted_peer && exchange.client != peer {
+        // The proxy in front writes the other field alone; both are to tell of the same client.
+        node(&mut text, exchange.client);
+        text.extend_from_slice(b", ");
+    }
+    node(&mut text, peer);
     if let Some(host) = host.map(HeaderValue::as_bytes).filter(|host| is_plain(host)) {
         let quote: &[u8] = if host.contains(&b':') || host.contains(&b'[') { b"\"" } else { b"" };
         for part in [b";host=", quote, host, quote] {
@@ -58,6 +61,16 @@ pub(super) fn write(out: &mut impl Sink, sent: &HeaderMap, exchange: &Exchange, 
     if let Some(host) = host {
         out.put(&HOST, host);
     }
+}
+
+/// An address as one node. Colons and brackets make it a quoted string.
+fn node(text: &mut Vec<u8>, address: IpAddr) {
+    let address = address.to_canonical();
+    let (before, after): (&[u8], &[u8]) =
+        if address.is_ipv6() { (b"for=\"[", b"]\"") } else { (b"for=", b"") };
+    text.extend_from_slice(before);
+    write_address(text, address);
+    text.extend_from_slice(after);
 }
 
 /// Nothing that would end the quoted string.
@@ -135,7 +148,8 @@ mod tests {
     fn a_quoted_string_that_does_not_end_is_left_out() {
         let sent = [("forwarded", "for=\"[::1]"), ("x-forwarded-for", "6.6.6.6")];
         let out = written("1.2.3.4:5", true, &sent);
-        assert_eq!(out["forwarded"], "for=1.2.3.4;host=\"example.com:8080\";proto=http");
+        let own = "for=1.2.3.4;host=\"example.com:8080\";proto=http";
+        assert_eq!(out["forwarded"], format!("for=9.9.9.9, {own}"));
         assert!(is_whole("a=\"b\\\"c\", d") && !is_whole("a=\"b\\\""));
     }
 

@@ -21,18 +21,21 @@ pub(super) fn begin(inner: &Arc<Inner>, resolver: &Resolver) {
         tokio::spawn(inner.group.discover(upstream, Name { watched, told: false }));
     }
     if let Some(path) = inner.options.health_path.clone() {
-        let protocols: Vec<_> = inner.options.upstreams.iter().map(|url| url.protocol).collect();
+        let urls = inner.options.upstreams.clone();
         let resolver = resolver.clone();
         tokio::spawn(inner.group.check_health(move |address, upstream| {
             let (resolver, path) = (resolver.clone(), path.clone());
-            let http2 = protocols.get(upstream) == Some(&UpstreamProtocol::H2c);
+            let url = urls.get(upstream).cloned();
             async move {
                 let host = address.ip().to_string();
+                let http2 = url.as_ref().is_some_and(|url| url.protocol == UpstreamProtocol::H2c);
                 // A server that speaks HTTP/2 alone answers no question in HTTP/1.1.
                 if http2 {
                     return probe::tcp(&resolver, &host, address.port()).await;
                 }
-                probe::http(&resolver, &host, address.port(), &path).await
+                // By its own name: one that serves several hosts has no page for an address.
+                let authority = url.map_or_else(|| address.to_string(), |url| url.authority());
+                probe::http_at(&resolver, &host, address.port(), &path, &authority).await
             }
         }));
     }

@@ -140,3 +140,15 @@ fn who_fails_its_health_check_is_left_alone_until_it_is_well() {
     let real = [&one, &two].map(|upstream| upstream.requests() - asked(upstream)).iter().sum::<usize>();
     assert_eq!(counted, real as f64);
 }
+
+#[test]
+fn a_health_check_asks_for_the_upstream_by_its_name() {
+    let upstream = Upstream::start();
+    let url = format!("http://localhost:{}", upstream.address.port());
+    let table = TempFile::new("name.toml", &route("/", &[url.clone()]));
+    let _server = proxy_with(&table, &[("NESSEN_UPSTREAM_HEALTH_PATH", "/well")]);
+    let asked = || upstream.seen().iter().any(|seen| seen.target == "/well");
+    assert_eventually(PATIENCE, "a health check", asked);
+    let seen = upstream.seen().into_iter().find(|seen| seen.target == "/well").unwrap();
+    assert_eq!(seen.all("host"), [url.trim_start_matches("http://")]);
+}
