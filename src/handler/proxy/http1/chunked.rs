@@ -200,6 +200,8 @@ mod tests {
             b"0\r\nno colon\r\n\r\n",
             b"0\r\nA : 1\r\n\r\n",
             b"0\r\n A: 1\r\n\r\n",
+            b"0\r\n\nHTTP/1.1 200 OK\r\n\r\n",
+            b"0\r\nA: 1\n\nHTTP/1.1 200 OK\r\n\r\n",
         ] {
             let mut input = BytesMut::from(text);
             let mut state = Chunked::Size;

@@ -67,13 +67,18 @@ pub(super) fn parse(input: &mut BytesMut, method: &Method) -> Result<Option<Head
     Ok(Some(Head { status, version, fields, body, keep }))
 }
 
-/// The fields of a section that ends in an empty line.
+/// The fields of a section that ends in an empty line, and has none before.
 pub(super) fn fields(section: Bytes) -> Option<HeaderMap> {
     let mut headers = [httparse::EMPTY_HEADER; MAX_FIELDS];
-    let httparse::Status::Complete((_, headers)) = httparse::parse_headers(&section, &mut headers).ok()?
+    let httparse::Status::Complete((length, headers)) =
+        httparse::parse_headers(&section, &mut headers).ok()?
     else {
         return None;
     };
+    // An empty line can end in a bare LF. What stands behind it is no field.
+    if length != section.len() {
+        return None;
+    }
     let places = places(headers, &section);
     collect(&section, places.get(..headers.len())?)
 }
