@@ -88,7 +88,8 @@ impl Sink for Vec<u8> {
 /// attempt.
 pub(super) fn write_http1(out: &mut Vec<u8>, sent: &Parts, exchange: &Exchange, ask: &Ask<'_>) {
     let target = sent.uri.path_and_query().map_or("/", uri::PathAndQuery::as_str);
-    for part in [sent.method.as_str(), " ", target, " HTTP/1.1\r\n"] {
+    let slash = if lacks_slash(target) { "/" } else { "" };
+    for part in [sent.method.as_str(), " ", slash, target, " HTTP/1.1\r\n"] {
         out.extend_from_slice(part.as_bytes());
     }
     let host = host(sent);
@@ -179,9 +180,16 @@ fn host(sent: &Parts) -> Option<HeaderValue> {
     }
 }
 
+/// Whether a target is a query alone, as that of `http://host?query` is: its path is empty, and
+/// to be said as `/` (RFC 9112 section 3.2.1).
+fn lacks_slash(target: &str) -> bool {
+    target.starts_with('?')
+}
+
 /// The target with its authority. `*` cannot stand behind one: there is none for it.
 fn target(sent: &Parts, authority: &HeaderValue) -> Option<Uri> {
     let path = sent.uri.path_and_query().cloned().unwrap_or(uri::PathAndQuery::from_static("/"));
+    let path = if lacks_slash(path.as_str()) { ["/", path.as_str()].concat().parse().ok()? } else { path };
     let mut parts = uri::Parts::default();
     parts.scheme = Some(uri::Scheme::HTTP);
     parts.authority = Some(authority.to_str().ok()?.parse().ok()?);
