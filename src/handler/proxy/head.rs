@@ -240,11 +240,12 @@ fn length(headers: &mut HeaderMap, status: StatusCode, method: &Method, exact: O
     }
     let told = headers.get(header::CONTENT_LENGTH).and_then(|value| decimal(value.as_bytes()));
     let stands_for = method == Method::HEAD || status == StatusCode::NOT_MODIFIED;
+    // RFC 9110 section 8.6.
+    let must_not = status == StatusCode::NO_CONTENT || status.is_informational();
     match (told, exact) {
+        _ if must_not => headers.remove(header::CONTENT_LENGTH),
         (Some(told), _) if stands_for => headers.insert(header::CONTENT_LENGTH, told.into()),
-        (_, Some(exact)) if !stands_for && status != StatusCode::NO_CONTENT => {
-            headers.insert(header::CONTENT_LENGTH, exact.into())
-        }
+        (_, Some(exact)) if !stands_for => headers.insert(header::CONTENT_LENGTH, exact.into()),
         _ => headers.remove(header::CONTENT_LENGTH),
     };
 }
@@ -252,4 +253,28 @@ fn length(headers: &mut HeaderMap, status: StatusCode, method: &Method, exact: O
 fn decimal(text: &[u8]) -> Option<u64> {
     let digits = !text.is_empty() && text.iter().all(u8::is_ascii_digit);
     std::str::from_utf8(text).ok().filter(|_| digits)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_length_is_told_once_and_only_where_there_may_be_one() {
+        for (status, method, told, exact, expected) in [
+            (200, Method::GET, "5, 5", Some(5), Some("5")),
+            (200, Method::GET, "5", None, None),
+            (200, Method::HEAD, "5", Some(0), Some("5")),
+            (304, Method::GET, "5", Some(0), Some("5")),
+            (204, Method::GET, "5", Some(0), None),
+            (204, Method::HEAD, "5", Some(0), None),
+            (101, Method::GET, "5", Some(0), None),
+        ] {
+            let answer = http::Response::builder().status(status).header(header::CONTENT_LENGTH, told);
+            let mut parts = answer.body(()).unwrap().into_parts().0;
+            super::answer(&mut parts, &method, exact);
+            let length = parts.headers.get(header::CONTENT_LENGTH).map(|value| value.to_str().unwrap());
+            assert_eq!(length, expected, "{status} {method} {told}");
+        }
+    }
 }
