@@ -88,7 +88,8 @@ impl Sink for Vec<u8> {
 /// attempt.
 pub(super) fn write_http1(out: &mut Vec<u8>, sent: &Parts, exchange: &Exchange, ask: &Ask<'_>) {
     let target = sent.uri.path_and_query().map_or("/", uri::PathAndQuery::as_str);
-    for part in [sent.method.as_str(), " ", target, " HTTP/1.1\r\n"] {
+    let slash = if lacks_slash(target) { "/" } else { "" };
+    for part in [sent.method.as_str(), " ", slash, target, " HTTP/1.1\r\n"] {
         out.extend_from_slice(part.as_bytes());
     }
     let host = host(sent);
@@ -179,9 +180,16 @@ fn host(sent: &Parts) -> Option<HeaderValue> {
     }
 }
 
+/// Whether a target is a query alone, as that of `http://host?query` is: its path is empty, and
+/// to be said as `/` (RFC 9112 section 3.2.1).
+fn lacks_slash(target: &str) -> bool {
+    target.starts_with('?')
+}
+
 /// The target with its authority. `*` cannot stand behind one: there is none for it.
 fn target(sent: &Parts, authority: &HeaderValue) -> Option<Uri> {
     let path = sent.uri.path_and_query().cloned().unwrap_or(uri::PathAndQuery::from_static("/"));
+    let path = if lacks_slash(path.as_str()) { ["/", path.as_str()].concat().parse().ok()? } else { path };
     let mut parts = uri::Parts::default();
     parts.scheme = Some(uri::Scheme::HTTP);
     parts.authority = Some(authority.to_str().ok()?.parse().ok()?);
@@ -232,11 +240,12 @@ fn length(headers: &mut HeaderMap, status: StatusCode, method: &Method, exact: O
     }
     let told = headers.get(header::CONTENT_LENGTH).and_then(|value| decimal(value.as_bytes()));
     let stands_for = method == Method::HEAD || status == StatusCode::NOT_MODIFIED;
+    // RFC 9110 section 8.6.
+    let must_not = status == StatusCode::NO_CONTENT || status.is_informational();
     match (told, exact) {
+        _ if must_not => headers.remove(header::CONTENT_LENGTH),
         (Some(told), _) if stands_for => headers.insert(header::CONTENT_LENGTH, told.into()),
-        (_, Some(exact)) if !stands_for && status != StatusCode::NO_CONTENT => {
-            headers.insert(header::CONTENT_LENGTH, exact.into())
-        }
+        (_, Some(exact)) if !stands_for => headers.insert(header::CONTENT_LENGTH, exact.into()),
         _ => headers.remove(header::CONTENT_LENGTH),
     };
 }
@@ -244,4 +253,28 @@ fn length(headers: &mut HeaderMap, status: StatusCode, method: &Method, exact: O
 fn decimal(text: &[u8]) -> Option<u64> {
     let digits = !text.is_empty() && text.iter().all(u8::is_ascii_digit);
     std::str::from_utf8(text).ok().filter(|_| digits)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_length_is_told_once_and_only_where_there_may_be_one() {
+        for (status, method, told, exact, expected) in [
+            (200, Method::GET, "5, 5", Some(5), Some("5")),
+            (200, Method::GET, "5", None, None),
+            (200, Method::HEAD, "5", Some(0), Some("5")),
+            (304, Method::GET, "5", Some(0), Some("5")),
+            (204, Method::GET, "5", Some(0), None),
+            (204, Method::HEAD, "5", Some(0), None),
+            (101, Method::GET, "5", Some(0), None),
+        ] {
+            let answer = http::Response::builder().status(status).header(header::CONTENT_LENGTH, told);
+            let mut parts = answer.body(()).unwrap().into_parts().0;
+            super::answer(&mut parts, &method, exact);
+            let length = parts.headers.get(header::CONTENT_LENGTH).map(|value| value.to_str().unwrap());
+            assert_eq!(length, expected, "{status} {method} {told}");
+        }
+    }
 }

@@ -145,7 +145,7 @@ fn who_fails_its_health_check_is_left_alone_until_it_is_well() {
 fn a_health_check_asks_for_the_upstream_by_its_name() {
     let upstream = Upstream::start();
     let url = format!("http://localhost:{}", upstream.address.port());
-    let table = TempFile::new("name.toml", &route("/", &[url.clone()]));
+    let table = TempFile::new("name.toml", &route("/", std::slice::from_ref(&url)));
     let _server = proxy_with(&table, &[("NESSEN_UPSTREAM_HEALTH_PATH", "/well")]);
     let asked = || upstream.seen().iter().any(|seen| seen.target == "/well");
     assert_eventually(PATIENCE, "a health check", asked);

@@ -60,10 +60,14 @@ fn an_absolute_target_becomes_one_in_origin_form() {
     let upstream = Upstream::start();
     let server = proxy(&upstream, &[]);
     let mut client = Client::open(server.address);
-    client.send(b"GET http://nessen.test/a?b HTTP/1.1\r\nHost: nessen.test\r\nX-Token: t\r\n\r\n");
-    client.answer().assert_answers(200, "t");
-    let seen = upstream.one("t");
-    assert_eq!((seen.target.as_str(), seen.field("host")), ("/a?b", Some("nessen.test")));
+    for (target, expected) in [("/a?b", "/a?b"), ("?b", "/?b"), ("?", "/?"), ("", "/")] {
+        let token = format!("t{target}");
+        let request = format!("GET http://nessen.test{target} HTTP/1.1\r\nHost: nessen.test\r\n");
+        client.send(format!("{request}X-Token: {token}\r\n\r\n").as_bytes());
+        client.answer().assert_answers(200, &token);
+        let seen = upstream.one(&token);
+        assert_eq!((seen.target.as_str(), seen.field("host")), (expected, Some("nessen.test")));
+    }
 }
 
 #[test]

@@ -111,6 +111,7 @@ pub(super) const TABLE: &[(&str, &[Fate])] = &[
     ("bare-lf", &[Whole, Invalid]),
     ("no-content-body", &[Whole, Invalid]),
     ("no-content-length", &[Whole, Invalid]),
+    ("no-content-later", &[Whole, Invalid]),
     ("not-modified-body", &[Whole, Invalid]),
     ("unsolicited", &[Whole]),
     ("close-after", &[Whole]),

@@ -122,7 +122,9 @@ fn line(input: &mut BytesMut, longest: usize) -> Result<Option<Bytes>, NotChunke
 fn size(line: &[u8]) -> Result<u64, NotChunked> {
     let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
     let (digits, rest) = line.split_at(digits);
-    let rest = rest.trim_ascii_start();
+    // Blanks alone: a CR is cut off by others too, but as the end of the line.
+    let blanks = rest.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+    let (_, rest) = rest.split_at(blanks);
     if digits.is_empty() || digits.len() > 16 || !(rest.is_empty() || rest.first() == Some(&b';')) {
         return Err(NotChunked);
     }
@@ -195,11 +197,15 @@ mod tests {
             b"1 1\r\nx\r\n",
             b"1;\rx\r\nx\r\n",
             b"1;\0\r\nx\r\n",
+            b"1\r\r\nx\r\n",
+            b"1\x0c\r\nx\r\n",
             b"10000000000000000\r\n",
             b"00000000000000001\r\nx\r\n",
             b"0\r\nno colon\r\n\r\n",
             b"0\r\nA : 1\r\n\r\n",
             b"0\r\n A: 1\r\n\r\n",
+            b"0\r\n\nHTTP/1.1 200 OK\r\n\r\n",
+            b"0\r\nA: 1\n\nHTTP/1.1 200 OK\r\n\r\n",
         ] {
             let mut input = BytesMut::from(text);
             let mut state = Chunked::Size;

@@ -66,12 +66,13 @@ pub(super) fn parse(input: &mut BytesMut, method: &Method) -> Result<Option<Head
     Ok(Some(Head { status, version, fields, body, keep }))
 }
 
-/// The fields of a section that ends in an empty line.
+/// The fields of a section that ends in an empty line, and has none before.
 pub(super) fn fields(section: &[u8]) -> Option<HeaderMap> {
     let mut headers = [httparse::EMPTY_HEADER; MAX_FIELDS];
     match httparse::parse_headers(section, &mut headers).ok()? {
-        httparse::Status::Complete((_, headers)) => collect(section, headers),
-        httparse::Status::Partial => None,
+        // An empty line can end in a bare LF. What stands behind it is no field.
+        httparse::Status::Complete((length, headers)) if length == section.len() => collect(section, headers),
+        _ => None,
     }
 }
 
@@ -127,7 +128,12 @@ fn framing(
     }
     let without =
         status.is_informational() || [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&status);
-    Ok(if without || method == Method::HEAD {
+    // What says that it has none and how it is sent may well send it, as the next answer's beginning.
+    let contradicts =
+        status == StatusCode::NO_CONTENT && (coding.is_some() || length.is_some_and(|length| length > 0));
+    Ok(if contradicts {
+        (Reading::Length(0), false)
+    } else if without || method == Method::HEAD {
         (Reading::Length(0), keep)
     } else if coding.is_some() {
         // With both, somebody else may have read it the other way.
@@ -214,10 +220,18 @@ mod tests {
 
     #[test]
     fn an_answer_without_a_body_has_none_whatever_it_says() {
-        for (status, method) in [("204 No", Method::GET), ("304 No", Method::GET), ("200 OK", Method::HEAD)] {
-            let text = format!("HTTP/1.1 {status}\r\nContent-Length: 9\r\n\r\n");
-            let head = parse(&mut BytesMut::from(text.as_str()), &method).unwrap().unwrap();
-            assert_eq!((head.body, head.keep), (Reading::Length(0), true));
+        let (get, head) = (Method::GET, Method::HEAD);
+        for (status, method, length, keep) in [
+            ("204 No", &get, "Content-Length: 0", true),
+            ("204 No", &get, "Content-Length: 9", false),
+            ("204 No", &get, "Transfer-Encoding: chunked", false),
+            ("304 No", &get, "Content-Length: 9", true),
+            ("200 OK", &head, "Content-Length: 9", true),
+            ("200 OK", &head, "Transfer-Encoding: chunked", true),
+        ] {
+            let text = format!("HTTP/1.1 {status}\r\n{length}\r\n\r\n");
+            let head = parse(&mut BytesMut::from(text.as_str()), method).unwrap().unwrap();
+            assert_eq!((head.body, head.keep), (Reading::Length(0), keep), "{text}");
         }
     }
 

@@ -51,6 +51,8 @@ pub(super) struct Http1 {
     keep: bool,
     /// The last read filled all the room it had.
     greedy: bool,
+    /// The input's memory is more than a small answer needs.
+    large: bool,
     /// Since when it is idle.
     pub(super) idle_since: Instant,
     /// Whether it has carried a request before.
@@ -85,6 +87,7 @@ impl Http1 {
             reading: Reading::Length(0),
             keep: true,
             greedy: false,
+            large: false,
             idle_since: Instant::now(),
             used: false,
         }))
@@ -125,6 +128,10 @@ impl Http1 {
             && self.input.is_empty();
         if done {
             self.output.rest();
+            // However little of it is left to read into, all of that memory is held by it.
+            if self.large {
+                (self.input, self.greedy, self.large) = (BytesMut::new(), false, false);
+            }
         }
         done
     }
@@ -191,6 +198,7 @@ impl Http1 {
         let room = if self.greedy { READ_MORE } else { READ };
         if self.input.capacity() - self.input.len() < room / 2 {
             self.input.reserve(room);
+            self.large |= self.greedy;
         }
         let room = self.input.capacity() - self.input.len();
         let read = ready!(pin!(self.socket.read_buf(&mut self.input)).poll(cx));
@@ -298,5 +306,45 @@ impl Sending<'_> {
         let mut parts = http::Response::new(()).into_parts().0;
         (parts.status, parts.version, parts.headers) = (status, version, fields);
         parts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_idle_connection_does_not_hold_the_memory_of_a_large_answer() {
+        const LENGTH: usize = 1 << 20;
+        let upstream = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut connection = Http1::open(upstream.local_addr().unwrap()).await.unwrap();
+        let (mut socket, _) = upstream.accept().await.unwrap();
+        let answering = tokio::spawn(async move {
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {LENGTH}\r\n\r\n");
+            socket.write_all(&[head.as_bytes(), &vec![b'a'; LENGTH]].concat()).await.unwrap();
+            socket
+        });
+        let request = Outgoing {
+            head: |out: &mut Vec<u8>| out.extend_from_slice(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"),
+            method: &Method::GET,
+            body: Upload::Empty,
+            length: Length::None,
+            source: None,
+        };
+        connection.send(request).await.unwrap();
+        let (mut read, mut largest) = (0, 0);
+        while let Some(frame) = poll_fn(|cx| connection.poll_frame(cx)).await {
+            let size = frame.unwrap().into_data().unwrap().len();
+            (read, largest) = (read + size, largest.max(size));
+        }
+        assert!(read == LENGTH && largest > READ, "{read}, {largest} at a time");
+        assert!(connection.is_done() && connection.is_fit(true));
+        assert_eq!(connection.input.capacity(), 0);
+        drop(answering.await.unwrap());
     }
 }

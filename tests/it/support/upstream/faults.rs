@@ -209,6 +209,9 @@ pub(crate) fn fault(name: &str, request: &Seen) -> Option<Vec<Step>> {
         "no-content-length" => {
             vec![send(head("204 No Content", token, "Content-Length: 2\r\n") + "ok")]
         }
+        "no-content-later" => {
+            vec![send(head("204 No Content", token, "Content-Length: 2\r\n")), Step::Pause(2), send("ok")]
+        }
         "not-modified-body" => {
             vec![send(head("304 Not Modified", token, "Content-Length: 6\r\n") + POISON)]
         }
