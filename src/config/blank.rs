@@ -8,7 +8,7 @@ use http::HeaderName;
 use super::{
     AccessLog, AdminConfig, CompressionConfig, Config, FilesConfig, HostHeader, Http2Config, LimitsConfig,
     LogConfig, LogFormat, LogLevel, ProxyProtocol, RateLimitConfig, SecurityHeadersConfig, ServerConfig,
-    ShutdownConfig, UpstreamConfig,
+    ShutdownConfig, UpstreamOptions,
 };
 use crate::client_address::TrustedProxies;
 
@@ -66,7 +66,7 @@ pub(super) fn blank() -> Config {
         },
         shutdown: ShutdownConfig { drain_delay: Duration::ZERO, drain_timeout: Duration::ZERO },
         log: LogConfig { level: LogLevel::Off, format: LogFormat::Json, access: AccessLog::Off },
-        upstream: UpstreamConfig {
+        upstream: UpstreamOptions {
             url: Vec::new(),
             host_header: HostHeader::Keep,
             connect_timeout: Duration::ZERO,

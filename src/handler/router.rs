@@ -14,7 +14,6 @@ use tower_http::catch_panic::CatchPanic;
 
 use super::catch_panic::{self, OnPanic};
 use crate::body::BoxError;
-use crate::exchange::Exchange;
 use crate::refusal::Refusal;
 
 type Inner = CatchPanic<Router, OnPanic>;
@@ -24,19 +23,18 @@ type InnerFuture = <Inner as Service<Request<Body>>>::Future;
 #[derive(Clone)]
 pub struct AppHandler {
     router: Inner,
-    route: u32,
 }
 
 impl std::fmt::Debug for AppHandler {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("AppHandler").field("route", &self.route).finish_non_exhaustive()
+        f.debug_struct("AppHandler").finish_non_exhaustive()
     }
 }
 
 impl AppHandler {
-    /// Serves with `router`; its requests count for the route with this index in the metrics.
-    pub fn new(router: Router, route: u32) -> Self {
-        Self { router: catch_panic::layer().layer(router), route }
+    /// Serves with `router`.
+    pub fn new(router: Router) -> Self {
+        Self { router: catch_panic::layer().layer(router) }
     }
 }
 
@@ -54,9 +52,6 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        if let Some(exchange) = Exchange::of(&request) {
-            exchange.set_route(self.route);
-        }
         // Most requests have no body, and an empty one needs no box.
         let request = request.map(|body| if body.is_end_stream() { Body::empty() } else { Body::new(body) });
         AppFuture(Box::pin(self.router.call(request)))
@@ -99,7 +94,7 @@ mod tests {
             panic!("on purpose")
         }
         let router = Router::new().route("/panics", get(panics)).route("/fine", get(|| async { "fine" }));
-        let mut app = AppHandler::new(router, 0);
+        let mut app = AppHandler::new(router);
         let request = |path| {
             let body = EitherBody::<Empty<Bytes>>::own(Bytes::new());
             Request::builder().uri(path).body(body).unwrap()

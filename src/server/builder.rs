@@ -15,7 +15,7 @@ use super::running::{BoundServer, Port};
 use super::stack::Shared;
 use super::{Outcome, checks, housekeeping};
 use crate::admin::AdminState;
-use crate::config::{self, Config, LogFormat as ConfigFormat, WorstCase};
+use crate::config::{Config, LogFormat as ConfigFormat, WorstCase};
 use crate::handler::routes::Routes;
 use crate::handler::welcome::{self, LimitRow, WelcomeState};
 use crate::lifecycle::readiness::{Check, Readiness};
@@ -32,9 +32,7 @@ use crate::net::listener::Listener;
 use crate::net::registry::Registry;
 use crate::net::send_watch::SendLimits;
 use crate::resolve::Resolver;
-use crate::telemetry::{
-    AccessLog, AccessMode, BuildInfo, LogControl, LogFormat, LogPipe, Metrics, RouteId, log,
-};
+use crate::telemetry::{AccessLog, AccessMode, BuildInfo, LogControl, LogFormat, LogPipe, Metrics, log};
 
 /// Why a server did not start.
 #[derive(Debug)]
@@ -273,21 +271,13 @@ fn main_port(config: &Config, shared: &Shared) -> Result<Port, BindError> {
         listener,
         admission,
         context: Arc::new(Context {
-            proxy_protocol: proxy_protocol(config),
+            proxy_protocol: config.server.proxy_protocol,
             ..context(config, shared, limits.max_requests_per_connection)
         }),
     })
 }
 
 /// `server.proxy_protocol` as connections know it.
-fn proxy_protocol(config: &Config) -> ProxyProtocol {
-    match config.server.proxy_protocol {
-        config::ProxyProtocol::Off => ProxyProtocol::Off,
-        config::ProxyProtocol::Required => ProxyProtocol::Required,
-        config::ProxyProtocol::Optional => ProxyProtocol::Optional,
-    }
-}
-
 /// Scrapers and people: few, and each no more than it needs.
 const ADMIN_CONNECTIONS: usize = 64;
 
@@ -360,6 +350,3 @@ fn context(config: &Config, shared: &Shared, max_requests: u64) -> Context {
         request_id_header: config.server.request_id_header.clone(),
     }
 }
-
-/// A route the metrics know nothing of.
-pub(super) const NO_ROUTE: u32 = RouteId::NONE.index();

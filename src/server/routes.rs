@@ -10,21 +10,19 @@ use tokio::sync::Semaphore;
 use super::reload::policy as rate_policy;
 use super::stack::fields;
 use crate::config::{
-    self, CompressionConfig, Config, HostHeader, LimitsConfig, RouteConfig, SecurityHeadersConfig,
-    Target as Answers,
+    CompressionConfig, Config, LimitsConfig, RouteConfig, SecurityHeadersConfig, Target as Answers,
 };
 use crate::handler::fixed::Fixed;
-use crate::handler::proxy::url::UpstreamUrl;
 use crate::handler::proxy::{Proxy, ProxyOptions};
 use crate::handler::router::AppHandler;
 use crate::handler::routes::{Route, RouteTable, Target};
 use crate::handler::static_files::{FilesOptions, StaticFiles};
 use crate::limits::method::allow;
 use crate::limits::rate::RouteLimiters;
-use crate::middleware::compression::{Algorithm, CompressionOptions, Compressor, RouteCompressors};
+use crate::middleware::compression::{CompressionOptions, Compressor, RouteCompressors};
 use crate::policy::Policy;
 use crate::resolve::Resolver;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, RouteId};
 
 /// The label of a route for everything.
 pub(super) const EVERYTHING: &str = "/";
@@ -105,9 +103,9 @@ impl Planner {
         let (index, target) = match &self.app {
             Some(app) => {
                 let index = self.metrics.add_route(EVERYTHING).index();
-                (index, Target::App(AppHandler::new(app.clone(), index)))
+                (index, Target::App(AppHandler::new(app.clone())))
             }
-            None => (super::builder::NO_ROUTE, Target::Nothing),
+            None => (RouteId::NONE.index(), Target::Nothing),
         };
         let max_response_size = config.limits.max_response_size;
         let mut policy = self.policy(index, &config.limits, &config.security_headers, max_response_size);
@@ -127,10 +125,14 @@ impl Planner {
         policy.own_rate_limit = route.rate_limit.is_some();
         policy.compressed = route.compression.enabled;
         let target = match &route.target {
-            Answers::Upstream(upstreams) => {
+            Answers::Upstream(_) => {
                 // A proxy keeps that time itself, so that it can tell who took too long.
                 policy.request_timeout = None;
-                let options = proxy_options(config, route, upstreams);
+                let options = ProxyOptions {
+                    upstream: route.upstream.clone(),
+                    request_id_header: config.server.request_id_header.clone(),
+                    request_timeout: route.limits.request_timeout,
+                };
                 let same = known.iter().find(|proxy| *proxy.options() == options);
                 let proxy = same.map(|proxy| (*proxy).clone());
                 Target::Proxy(proxy.unwrap_or_else(|| Proxy::new(options, &self.resolver, &self.metrics)))
@@ -185,13 +187,8 @@ impl Planner {
 }
 
 fn compressor(set: &CompressionConfig, permits: Arc<Semaphore>) -> Compressor {
-    let algorithm = |algorithm: &config::Algorithm| match algorithm {
-        config::Algorithm::Zstd => Algorithm::Zstd,
-        config::Algorithm::Br => Algorithm::Brotli,
-        config::Algorithm::Gzip => Algorithm::Gzip,
-    };
     Compressor::new(CompressionOptions {
-        algorithms: set.algorithms.iter().map(algorithm).collect(),
+        algorithms: set.algorithms.clone(),
         min_size: set.min_size,
         permits,
     })
@@ -223,34 +220,6 @@ fn label(route: &RouteConfig) -> String {
     match &route.host {
         Some(host) => format!("{host}{}", route.path),
         None => route.path.clone(),
-    }
-}
-
-fn proxy_options(config: &Config, route: &RouteConfig, upstreams: &[UpstreamUrl]) -> ProxyOptions {
-    let set = &route.upstream;
-    ProxyOptions {
-        upstreams: upstreams.to_vec(),
-        keep_host: set.host_header == HostHeader::Keep,
-        request_id_header: config.server.request_id_header.clone(),
-        request_timeout: route.limits.request_timeout,
-        connect_timeout: set.connect_timeout,
-        first_byte_timeout: set.first_byte_timeout,
-        read_timeout: set.read_timeout,
-        keepalive_timeout: set.keepalive_timeout,
-        max_idle: set.max_idle,
-        tunnel_idle_timeout: set.tunnel_idle_timeout,
-        retries: set.retries,
-        retry_budget: set.retry_budget,
-        eject_after: set.eject_after,
-        eject_window: set.eject_window,
-        eject_time: set.eject_time,
-        max_eject_time: set.max_eject_time,
-        health_path: set.health_path.clone(),
-        health_interval: set.health_interval,
-        health_timeout: set.health_timeout,
-        health_fall: set.health_fall,
-        health_rise: set.health_rise,
-        resolve_interval: set.resolve_interval,
     }
 }
 

@@ -12,7 +12,6 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use super::Outcome;
 use super::accept::Acceptor;
-use super::builder::NO_ROUTE;
 use super::drain::Drain;
 use super::reload::Reloader;
 use super::stack::{self, Shared};
@@ -129,7 +128,7 @@ impl BoundServer {
         let admin_registry = Registry::default();
         let mut admin_acceptors = JoinSet::new();
         if let Some(port) = admin {
-            let nothing = AppHandler::new(Router::new().fallback(welcome::not_found), NO_ROUTE);
+            let nothing = AppHandler::new(Router::new().fallback(welcome::not_found));
             let endpoints = stack::admin(&config, &shared, nothing);
             admin_acceptors.spawn(acceptor(port, endpoints, &admin_registry).run(admin_stopped));
         }

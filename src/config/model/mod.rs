@@ -2,7 +2,7 @@
 
 mod serving;
 
-pub use serving::{Algorithm, CompressionConfig, FilesConfig, HostHeader, ProxyProtocol, UpstreamConfig};
+pub use serving::{Algorithm, CompressionConfig, FilesConfig, HostHeader, ProxyProtocol, UpstreamOptions};
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -44,7 +44,7 @@ pub struct Config {
     /// `log.*`
     pub log: LogConfig,
     /// `upstream.*`
-    pub upstream: UpstreamConfig,
+    pub upstream: UpstreamOptions,
     /// `files.*`
     pub files: FilesConfig,
     /// `compression.*`

@@ -14,7 +14,6 @@ mod report;
 mod route;
 mod target;
 
-use std::cmp::Reverse;
 use std::collections::HashMap;
 
 use super::Config;
@@ -22,7 +21,7 @@ use super::error::ConfigError;
 use super::settings::Settings;
 use super::source::{Origin, Raw};
 use super::value::Value;
-use crate::handler::routes::normal;
+use crate::handler::routes::{normal, order};
 use raw::{RawEntry, RawValue};
 use report::Report;
 use route::{Place, Reader};
@@ -114,16 +113,9 @@ fn line(error: &ConfigError) -> usize {
     }
 }
 
-/// Exact hosts before wildcards, the longest of these first, before no host; then the longest path.
-/// So the first route that a request matches is the one that is meant, and a request that matches
-/// no route of its host still finds those for every host.
+/// As the table of routes has them; and what is alike there, by name.
 fn match_order(route: &RouteConfig) -> impl Ord + use<> {
-    let host = match &route.host {
-        Some(host) if !host.starts_with('*') => (0, Reverse(0), host.clone()),
-        Some(host) => (1, Reverse(host.len()), host.clone()),
-        None => (2, Reverse(0), String::new()),
-    };
-    (host, Reverse(route.path.len()), route.path.clone())
+    (order(route.host.as_deref(), &route.path), route.host.clone(), route.path.clone())
 }
 
 /// `upstream.url` and `files.root` as the tables that they stand for.

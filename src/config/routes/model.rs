@@ -9,7 +9,7 @@ use http::{HeaderValue, Method, StatusCode};
 
 use crate::config::{
     CompressionConfig, FilesConfig, LimitsConfig, Origin, RateLimitConfig, SecurityHeadersConfig,
-    UpstreamConfig,
+    UpstreamOptions,
 };
 use crate::handler::proxy::url::UpstreamUrl;
 
@@ -27,7 +27,7 @@ pub struct RouteConfig {
     /// Its limits. What only the whole server has, as `max_connections`, is the same in all.
     pub limits: LimitsConfig,
     /// How its upstreams are spoken to, and where they are.
-    pub upstream: UpstreamConfig,
+    pub upstream: UpstreamOptions,
     /// How its files are served, and where they are.
     pub files: FilesConfig,
     /// Compression of its answers.

@@ -12,7 +12,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::Inner;
 use super::balance::Lease;
-use super::fields::filter_trailers;
+use super::fields::filtered;
 use super::http1::{Broken, Http1};
 use super::http2::Stream;
 use super::pool::{Counted, Pool};
@@ -137,7 +137,7 @@ impl Streaming {
 
     /// Waits for the upstream, and not for ever.
     fn wait(&mut self, cx: &mut Context<'_>) -> Poll<Refusal> {
-        let timeout = self.proxy.options.read_timeout;
+        let timeout = self.proxy.options.upstream.read_timeout;
         let clock = self.clock.get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + timeout)));
         if !std::mem::replace(&mut self.waiting, true) {
             clock.as_mut().reset(Instant::now() + timeout);
@@ -146,17 +146,6 @@ impl Streaming {
         self.carrier = Carrier::None;
         let detail = format!("no byte of the upstream's answer came for {} ms", timeout.as_millis());
         Poll::Ready(Refusal::new(Reason::UpstreamTimeout, detail).limit("upstream.read_timeout"))
-    }
-}
-
-/// A frame as it may be passed on.
-fn filtered(frame: Frame<Bytes>) -> Frame<Bytes> {
-    match frame.into_trailers() {
-        Ok(mut trailers) => {
-            filter_trailers(&mut trailers);
-            Frame::trailers(trailers)
-        }
-        Err(data) => data,
     }
 }
 

@@ -1,7 +1,9 @@
 //! Which fields of a message are for the next hop alone
 //! ([RFC 9110 section 7.6.1](https://www.rfc-editor.org/rfc/rfc9110#section-7.6.1)).
 
+use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName};
+use http_body::Frame;
 
 /// Fields that concern one connection, whatever `Connection` says. `Proxy` is none of HTTP's: CGI
 /// programs take it for the variable `HTTP_PROXY` (CVE-2016-5385).
@@ -79,9 +81,20 @@ impl Listed {
     }
 }
 
+/// A frame as it may be passed on.
+pub(super) fn filtered(frame: Frame<Bytes>) -> Frame<Bytes> {
+    match frame.into_trailers() {
+        Ok(mut trailers) => {
+            filter_trailers(&mut trailers);
+            Frame::trailers(trailers)
+        }
+        Err(data) => data,
+    }
+}
+
 /// Takes from trailers what belongs into a head or is nobody's to add afterwards: framing, routing,
 /// authentication, and how the content is to be read (RFC 9110 section 6.5.1).
-pub(super) fn filter_trailers(trailers: &mut HeaderMap) {
+fn filter_trailers(trailers: &mut HeaderMap) {
     let kept = |name: &HeaderName| {
         !is_of_the_hop(name)
             && !is_protected(name.as_str())

@@ -1,6 +1,7 @@
 //! One request on its way to an upstream, over as many attempts as it takes and may take.
 
 use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
@@ -19,6 +20,7 @@ use super::balance::{self, Lease, Unavailable};
 use super::failure::Failure;
 use super::head::{self, Ask, Length};
 use super::http1::{Http1, Outgoing, Sending};
+use super::options::{HostHeader, ProxyOptions};
 use super::pool::{Counted, Pool};
 use super::series::Series;
 use super::tunnel::{self, Held, Tunnels};
@@ -67,18 +69,18 @@ impl Journey {
     /// Asks one address after the other until one answers, or there is no more to be tried.
     pub(super) async fn run(self: Box<Self>) -> Result<Response<AnswerBody>, Refusal> {
         let proxy = self.proxy.clone();
-        let options = &proxy.options;
         let mut begun = Instant::now();
-        let mut clock = pin!(sleep_until(begun + options.request_timeout));
-        if !proxy.group.is_resolved() {
-            // Just started: the names are being asked for. What they have come to by then decides.
-            let _ =
-                timeout(options.connect_timeout.min(options.request_timeout), proxy.group.resolved()).await;
-        }
+        let mut clock = pin!(sleep_until(begun + proxy.options.request_timeout));
         let mut tried = Vec::new();
-        let mut retries = options.retries;
+        let mut retries = proxy.options.upstream.retries;
         loop {
-            let lease = proxy.group.pick(&tried).map_err(unavailable)?;
+            let lease = match proxy.group.pick(&tried) {
+                Err(Unavailable::NoAddress(_)) if !proxy.group.is_resolved() => {
+                    Box::pin(self.first_names(&tried)).await
+                }
+                picked => picked,
+            };
+            let lease = lease.map_err(unavailable)?;
             let Some(upstream) = proxy.upstream(&lease) else {
                 return Err(unavailable(Unavailable::AllDown));
             };
@@ -138,6 +140,15 @@ impl Journey {
         }
     }
 
+    /// An address once the names have been asked for, which they are being just after the start. What
+    /// they have come to by the time for a connection decides.
+    async fn first_names(&self, tried: &[SocketAddr]) -> Result<Lease<Pool>, Unavailable> {
+        let ProxyOptions { upstream, request_timeout, .. } = &self.proxy.options;
+        let patience = upstream.connect_timeout.min(*request_timeout);
+        let _ = timeout(patience, self.proxy.group.resolved()).await;
+        self.proxy.group.pick(tried)
+    }
+
     /// Whether to ask again cannot do a thing twice: the request was never seen, or may be seen twice
     /// (RFC 9110 section 9.2.2); and none of its body is gone. An upstream that answered, if only
     /// nonsense, is not asked again.
@@ -173,10 +184,9 @@ impl Journey {
 
     /// Asks one address.
     async fn attempt(&self, lease: &Lease<Pool>) -> Result<Answered, Failure> {
-        let options = &self.proxy.options;
+        let ProxyOptions { upstream: options, request_id_header, .. } = &self.proxy.options;
         let endpoint = lease.endpoint();
-        let (Some(upstream), Some(url)) =
-            (self.proxy.upstream(lease), options.upstreams.get(endpoint.upstream))
+        let (Some(upstream), Some(url)) = (self.proxy.upstream(lease), options.url.get(endpoint.upstream))
         else {
             return Err(Failure::closed(false));
         };
@@ -184,8 +194,8 @@ impl Journey {
         let ask = Ask {
             protocol: url.protocol,
             authority: &upstream.authority,
-            keep_host: options.keep_host,
-            request_id_header: &options.request_id_header,
+            keep_host: options.host_header == HostHeader::Keep,
+            request_id_header,
             upgrade: self.upgrade.as_ref().map(|(to, _)| to).filter(|_| http1),
             expect: self.expects && http1,
             length: match &self.source {
@@ -229,7 +239,7 @@ impl Journey {
         self.open();
         let endpoint = lease.endpoint();
         let opening = endpoint.pool.http2.stream(endpoint.address);
-        let mut stream = connected(opening, self.proxy.options.connect_timeout).await?;
+        let mut stream = connected(opening, self.proxy.options.upstream.connect_timeout).await?;
         let (parts, body) = self.first_byte(stream.send(request)).await?.into_parts();
         Ok((parts, Carrier::Http2(stream, body)))
     }
@@ -252,7 +262,7 @@ impl Journey {
 
     /// Waits for the head of the answer, and from the end of the request on not for too long.
     async fn first_byte<T>(&self, answer: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-        let Some(limit) = self.proxy.options.first_byte_timeout else { return answer.await };
+        let Some(limit) = self.proxy.options.upstream.first_byte_timeout else { return answer.await };
         let mut answer = pin!(answer);
         let mut clock: Option<Pin<Box<Sleep>>> = None;
         poll_fn(|cx| {
@@ -296,7 +306,7 @@ impl Journey {
             permit: self.exchange.permit.get().cloned(),
             tunnels: Counted::new(Arc::new(Tunnels(self.proxy.metrics.clone()))),
         };
-        let idle = self.proxy.options.tunnel_idle_timeout;
+        let idle = self.proxy.options.upstream.tunnel_idle_timeout;
         tokio::spawn(tunnel::run(client, socket, said, idle, held));
         Ok(Response::from_parts(parts, AnswerBody::Whole { bytes: None }))
     }

@@ -13,6 +13,7 @@ mod head;
 mod http1;
 mod http2;
 mod io;
+mod options;
 mod pool;
 mod series;
 mod tunnel;
@@ -22,77 +23,24 @@ mod watch;
 
 use std::fmt;
 use std::future::Future;
-use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Response, request};
-use tokio::time::Instant;
+use http::{HeaderValue, Response, request};
 
 use self::answer::Carrier;
-use self::balance::{Group, GroupOptions, HealthOptions, Lease, UpstreamSpec};
+use self::balance::{Group, Lease};
 use self::pool::Pool;
 use self::series::{Series, Told};
-use self::url::UpstreamUrl;
 use super::body::AnswerBody;
 use crate::body::BoxError;
 use crate::exchange::Exchange;
-use crate::protocol::Protocol;
 use crate::refusal::Refusal;
 use crate::resolve::Resolver;
 use crate::telemetry::Metrics;
 
 pub use answer::UpstreamBody;
-
-/// How one route's requests are passed on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ProxyOptions {
-    /// Where to; at least one.
-    pub upstreams: Vec<UpstreamUrl>,
-    /// Whether the client's `Host` is passed on, rather than the upstream's own.
-    pub keep_host: bool,
-    /// The field that carries the request id.
-    pub request_id_header: HeaderName,
-    /// From the request head to the response head.
-    pub request_timeout: Duration,
-    /// Longest time for a connection.
-    pub connect_timeout: Duration,
-    /// From the end of the request to the first byte of its answer; `None`: the request's own time.
-    pub first_byte_timeout: Option<Duration>,
-    /// Longest gap between bytes of an answer.
-    pub read_timeout: Duration,
-    /// How long an idle connection is kept.
-    pub keepalive_timeout: Duration,
-    /// How many are kept for each address.
-    pub max_idle: usize,
-    /// Longest time in which nothing moves through a tunnel.
-    pub tunnel_idle_timeout: Duration,
-    /// Further attempts of one request.
-    pub retries: u32,
-    /// Further attempts per hundred requests.
-    pub retry_budget: u32,
-    /// Failures within [`Self::eject_window`] that put an address aside; `None` never does.
-    pub eject_after: Option<u32>,
-    /// How long a failure is remembered.
-    pub eject_window: Duration,
-    /// How long an address is put aside the first time.
-    pub eject_time: Duration,
-    /// And at the longest.
-    pub max_eject_time: Duration,
-    /// The path that is asked to see whether an address is well; `None` asks none.
-    pub health_path: Option<String>,
-    /// How often.
-    pub health_interval: Duration,
-    /// How long one such question may take.
-    pub health_timeout: Duration,
-    /// Bad answers in a row that take an address out.
-    pub health_fall: u32,
-    /// Good answers in a row that bring it back.
-    pub health_rise: u32,
-    /// The longest that the addresses of a name are believed.
-    pub resolve_interval: Duration,
-}
+pub use options::{HostHeader, ProxyOptions, UpstreamOptions};
 
 /// A proxy in front of one route's upstreams. Clones share its connections.
 #[derive(Clone)]
@@ -130,7 +78,8 @@ impl Proxy {
     /// called within a Tokio runtime.
     pub fn new(options: ProxyOptions, resolver: &Resolver, metrics: &Arc<Metrics>) -> Self {
         let upstreams: Vec<Upstream> = options
-            .upstreams
+            .upstream
+            .url
             .iter()
             .map(|url| {
                 let label = url.to_string();
@@ -143,7 +92,7 @@ impl Proxy {
             })
             .collect();
         let events = Told(upstreams.iter().map(|upstream| upstream.series.clone()).collect());
-        let group = Group::new(group_options(&options), Arc::new(events));
+        let group = Group::new(options.upstream.group(), Arc::new(events));
         let inner = Arc::new(Inner { options, group, upstreams, metrics: metrics.clone() });
         watch::begin(&inner, resolver);
         Self(inner)
@@ -162,15 +111,11 @@ impl Proxy {
         &self,
         sent: request::Parts,
         body: B,
-        exchange: Option<Arc<Exchange>>,
+        exchange: Arc<Exchange>,
     ) -> impl Future<Output = Result<Response<AnswerBody>, Refusal>> + Send + use<B>
     where
         B: http_body::Body<Data = Bytes, Error = BoxError> + Send + 'static,
     {
-        let exchange = exchange.unwrap_or_else(|| {
-            let nobody = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
-            Arc::new(Exchange::new(nobody, nobody.ip(), Protocol::Unknown, Instant::now()))
-        });
         forward::Journey::new(self.0.clone(), sent, body, exchange).run()
     }
 }
@@ -187,47 +132,31 @@ impl Inner {
             && connection.is_done()
             && let Some(upstream) = self.upstream(lease)
         {
-            lease.endpoint().pool.put(connection, self.options.max_idle, &upstream.series);
+            lease.endpoint().pool.put(connection, self.options.upstream.max_idle, &upstream.series);
         }
-    }
-}
-
-fn group_options(options: &ProxyOptions) -> GroupOptions {
-    let spec =
-        |url: &UpstreamUrl| UpstreamSpec { label: url.to_string(), host: url.host.clone(), port: url.port };
-    GroupOptions {
-        upstreams: options.upstreams.iter().map(spec).collect(),
-        eject_after: options.eject_after,
-        eject_window: options.eject_window,
-        eject_time: options.eject_time,
-        max_eject_time: options.max_eject_time,
-        health: options.health_path.is_some().then_some(HealthOptions {
-            interval: options.health_interval,
-            timeout: options.health_timeout,
-            fall: options.health_fall,
-            rise: options.health_rise,
-        }),
-        retry_budget: options.retry_budget,
-        longest_resolve: options.resolve_interval,
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::{Ipv4Addr, SocketAddr};
+    use std::time::Duration;
+
+    use http::HeaderName;
     use http_body_util::Empty;
+    use tokio::time::Instant;
 
     use super::*;
     use crate::body::EitherBody;
+    use crate::protocol::Protocol;
     use crate::telemetry::BuildInfo;
 
     const SECOND: Duration = Duration::from_secs(1);
 
     fn options(url: &str) -> ProxyOptions {
-        ProxyOptions {
-            upstreams: vec![url.parse().unwrap()],
-            keep_host: true,
-            request_id_header: HeaderName::from_static("x-request-id"),
-            request_timeout: SECOND,
+        let upstream = UpstreamOptions {
+            url: vec![url.parse().unwrap()],
+            host_header: HostHeader::Keep,
             connect_timeout: SECOND,
             first_byte_timeout: None,
             read_timeout: SECOND,
@@ -246,7 +175,9 @@ mod tests {
             health_fall: 1,
             health_rise: 1,
             resolve_interval: SECOND,
-        }
+        };
+        let request_id_header = HeaderName::from_static("x-request-id");
+        ProxyOptions { upstream, request_id_header, request_timeout: SECOND }
     }
 
     /// What is larger than this does not come out of the allocator's quick bins (glibc's tcache).
@@ -258,7 +189,9 @@ mod tests {
         let proxy = Proxy::new(options("http://127.0.0.1:1"), &Resolver::system(), &metrics);
         let (parts, ()) = http::Request::new(()).into_parts();
         let body = EitherBody::<Empty<Bytes>>::own(Bytes::new());
-        let size = size_of_val(&proxy.forward(parts, body, None));
+        let nobody = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+        let exchange = Exchange::new(nobody, nobody.ip(), Protocol::Http1, Instant::now());
+        let size = size_of_val(&proxy.forward(parts, body, Arc::new(exchange)));
         assert!(size <= QUICK, "{size} bytes");
     }
 

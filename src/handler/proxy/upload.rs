@@ -11,7 +11,7 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
 
-use super::fields::filter_trailers;
+use super::fields::filtered;
 use crate::body::BoxError;
 
 type Inner = UnsyncBoxBody<Bytes, BoxError>;
@@ -139,15 +139,7 @@ impl Body for Upload {
             Some(Ok(_)) if inner.is_end_stream() => source.ends(),
             Some(Ok(_)) => {}
         }
-        Poll::Ready(frame.map(|frame| {
-            frame.map(|frame| match frame.into_trailers() {
-                Ok(mut trailers) => {
-                    filter_trailers(&mut trailers);
-                    Frame::trailers(trailers)
-                }
-                Err(data) => data,
-            })
-        }))
+        Poll::Ready(frame.map(|frame| frame.map(filtered)))
     }
 
     fn is_end_stream(&self) -> bool {

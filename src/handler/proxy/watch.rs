@@ -17,11 +17,11 @@ const SWEEP: Duration = Duration::from_secs(1);
 /// Begins what goes on for as long as the proxy is in use.
 pub(super) fn begin(inner: &Arc<Inner>, resolver: &Resolver) {
     for (upstream, host) in inner.group.names() {
-        let watched = Watched::spawn(resolver.clone(), host, inner.options.resolve_interval);
+        let watched = Watched::spawn(resolver.clone(), host, inner.options.upstream.resolve_interval);
         tokio::spawn(inner.group.discover(upstream, Name { watched, told: false }));
     }
-    if let Some(path) = inner.options.health_path.clone() {
-        let urls = inner.options.upstreams.clone();
+    if let Some(path) = inner.options.upstream.health_path.clone() {
+        let urls = inner.options.upstream.url.clone();
         let resolver = resolver.clone();
         tokio::spawn(inner.group.check_health(move |address, upstream| {
             let (resolver, path) = (resolver.clone(), path.clone());
@@ -58,7 +58,7 @@ async fn sweep(proxy: Weak<Inner>) {
             }
         }
         for endpoint in known.iter().filter_map(Weak::upgrade) {
-            endpoint.pool.sweep(proxy.options.keepalive_timeout);
+            endpoint.pool.sweep(proxy.options.upstream.keepalive_timeout);
         }
     }
     // A tunnel may hold its address for days, but nobody will ask it anything.

@@ -2,7 +2,6 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use axum::body::Body;
@@ -37,10 +36,11 @@ where
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let chosen = Exchange::of(&request).and_then(|exchange| exchange.chosen.get());
-        let chosen = chosen.and_then(|route| route.clone().downcast::<Route>().ok());
-        let Some(route) = chosen.or_else(|| request.extensions_mut().remove::<Arc<Route>>()) else {
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let exchange = Exchange::of(&request).cloned();
+        let chosen = exchange.as_ref().and_then(|exchange| exchange.chosen.get());
+        let route = chosen.and_then(|route| route.clone().downcast::<Route>().ok());
+        let (Some(exchange), Some(route)) = (&exchange, route) else {
             return DispatchFuture::refused(Refusal::new(Reason::InternalError, "no route was chosen"));
         };
         match &route.target {
@@ -50,9 +50,8 @@ where
                 DispatchFuture::refused(Refusal::new(Reason::InvalidPath, detail))
             }
             Target::Proxy(proxy) => {
-                let exchange = Exchange::of(&request).cloned();
                 let (parts, body) = request.into_parts();
-                DispatchFuture::Boxed { inner: Box::pin(proxy.forward(parts, body, exchange)) }
+                DispatchFuture::Boxed { inner: Box::pin(proxy.forward(parts, body, exchange.clone())) }
             }
             Target::Files(files) => {
                 let files = files.clone();

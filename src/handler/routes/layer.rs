@@ -8,7 +8,8 @@ use tower::{Layer, Service};
 use super::Routes;
 use crate::exchange::Exchange;
 
-/// Chooses each request's route, and tells the layers further in what it asks of them.
+/// Chooses each request's route, and tells the layers further in what it asks of them: both are told
+/// to the request's [`Exchange`], without which there is no route.
 #[derive(Debug, Clone)]
 pub struct RouteLayer(pub Routes);
 
@@ -39,14 +40,11 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let route = self.routes.choose(&request);
-        match Exchange::of(&request) {
-            Some(exchange) => {
-                exchange.choose(&route.policy);
-                let _ = exchange.chosen.set(route);
-            }
-            None => drop(request.extensions_mut().insert(route)),
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        if let Some(exchange) = Exchange::of(&request) {
+            let route = self.routes.choose(&request);
+            exchange.choose(&route.policy);
+            let _ = exchange.chosen.set(route);
         }
         self.inner.call(request)
     }

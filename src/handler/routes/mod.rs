@@ -21,7 +21,7 @@ use crate::policy::Policy;
 pub use dispatch::{Dispatch, DispatchFuture};
 pub use layer::{RouteLayer, Routed};
 pub use normal::normal;
-pub use table::{RouteTable, Routes};
+pub use table::{RouteTable, Routes, order};
 
 /// What a route leads to.
 #[derive(Debug)]

@@ -1,5 +1,6 @@
 //! All routes, and the choice among them.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -8,6 +9,18 @@ use http::Request;
 use super::normal::normal;
 use super::{Route, Target};
 use crate::host::{host_of, matches};
+
+/// Where a route stands in the table: a host that is named before a wildcard, the longest of these
+/// first, and all of them before any host; then the longest path. So the first route that a request
+/// fits is the one that is meant, and one that fits no route of its host still finds those of all.
+pub fn order(host: Option<&str>, path: &str) -> impl Ord + use<> {
+    let kind = match host {
+        Some(host) if !host.starts_with('*') => (0, Reverse(0)),
+        Some(host) => (1, Reverse(host.len())),
+        None => (2, Reverse(0)),
+    };
+    (kind, Reverse(path.len()))
+}
 
 /// The routes of one configuration, most specific first.
 #[derive(Debug)]
@@ -19,14 +32,7 @@ pub struct RouteTable {
 impl RouteTable {
     /// A table of `routes`. Where none fits, `nothing` is the route, whatever its host and path.
     pub fn new(mut routes: Vec<Route>, nothing: Route) -> Self {
-        // A host that is named comes before a wildcard, a longer name before a shorter one, and all
-        // of them before any host; then the longest path.
-        let rank = |route: &Route| {
-            let host = route.host.as_deref();
-            let exact = host.is_some_and(|host| !host.starts_with('*'));
-            (exact, host.map_or(0, str::len), route.prefix.len())
-        };
-        routes.sort_by_key(|route| std::cmp::Reverse(rank(route)));
+        routes.sort_by_key(|route| order(route.host.as_deref(), &route.prefix));
         Self { routes: routes.into_iter().map(Arc::new).collect(), nothing: Arc::new(nothing) }
     }
 

@@ -8,6 +8,7 @@
 //! the secret (BREACH); it is off unless a route asks for it.
 
 use std::convert::Infallible;
+use std::fmt;
 use std::future::pending;
 use std::sync::Arc;
 
@@ -49,8 +50,8 @@ impl Algorithm {
     /// All of them, in the order that serves most: about as small as each other, the fastest first.
     pub const ALL: [Self; 3] = [Self::Zstd, Self::Brotli, Self::Gzip];
 
-    /// The content coding.
-    pub const fn name(self) -> &'static str {
+    /// The content coding, as in `Content-Encoding`.
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Zstd => "zstd",
             Self::Brotli => "br",
@@ -59,7 +60,7 @@ impl Algorithm {
     }
 
     fn is_called(self, coding: &str) -> bool {
-        coding.eq_ignore_ascii_case(self.name())
+        coding.eq_ignore_ascii_case(self.as_str())
             || self == Self::Gzip && coding.eq_ignore_ascii_case("x-gzip")
     }
 
@@ -74,6 +75,12 @@ impl Algorithm {
             Self::Brotli => 1,
             Self::Gzip => 5,
         })
+    }
+}
+
+impl fmt::Display for Algorithm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 
@@ -146,7 +153,7 @@ where
     B: http_body::Body<Data = Bytes, Error = BoxError> + Send + 'static,
 {
     let mut request = Request::new(());
-    request.headers_mut().insert(header::ACCEPT_ENCODING, HeaderValue::from_static(algorithm.name()));
+    request.headers_mut().insert(header::ACCEPT_ENCODING, HeaderValue::from_static(algorithm.as_str()));
     let mut there = Some(response);
     let service = service_fn(|_| {
         let response = there.take();
