@@ -24,6 +24,10 @@ lint:
 test:
     cargo test
 
+# What a compressor holds in memory at most
+costs:
+    cargo test --lib what_one_compressor_costs -- --ignored --nocapture
+
 # The library's documentation, every warning an error
 doc:
     RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked

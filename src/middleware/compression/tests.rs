@@ -233,11 +233,9 @@ async fn a_body_that_never_pauses_does_not_keep_the_worker() {
     }
 }
 
-/// What one compressor holds in the middle of a long answer. It reads the memory of the process, so
-/// it runs by hand and alone:
-/// `cargo test --lib what_one_compressor_costs -- --ignored --nocapture`
+/// What one compressor holds in the middle of a long answer.
 #[tokio::test]
-#[ignore = "a measurement"]
+#[ignore = "it reads the memory of the process, and so runs alone: `just costs`"]
 async fn what_one_compressor_costs() {
     const COUNT: usize = 4;
     let resident = || {

@@ -107,6 +107,17 @@ fn retries_are_bounded_by_a_budget() {
 }
 
 #[test]
+fn without_a_budget_nothing_that_was_sent_is_asked_again() {
+    let upstream = Upstream::start();
+    for (budget, asked) in [("0", 1), ("20", 3)] {
+        let server = proxy(&upstream, &[NO_EJECTION, ("NESSEN_UPSTREAM_RETRY_BUDGET", budget)]);
+        let token = format!("budget-{budget}");
+        ask(&server, &Request::get(&token, "close-silent")).assert_refusal(502, "UPSTREAM_UNREACHABLE");
+        assert_eq!(upstream.seen_of(&token).len(), asked, "{budget}");
+    }
+}
+
+#[test]
 fn one_of_two_upstreams_down_is_nobodys_trouble() {
     let (dead, alive) = (DeadPort::new(), Upstream::named("alive"));
     let table = TempFile::new("dead.toml", &route("/", &[dead.url(), alive.url()]));

@@ -26,12 +26,12 @@ impl Folder {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let name = format!("nessen-files-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let path = std::env::temp_dir().join(name);
-        std::fs::create_dir_all(path.join("root")).unwrap();
+        std::fs::create_dir_all(path.join("site")).unwrap();
         Self(path.canonicalize().unwrap())
     }
 
     fn root(&self) -> PathBuf {
-        self.0.join("root")
+        self.0.join("site")
     }
 
     /// `name` is relative to the root; `../x` is beside it.

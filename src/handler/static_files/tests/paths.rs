@@ -20,7 +20,7 @@ fn site() -> Folder {
         .write("docs/.well-known/x", "secret")
         .write("../beside.txt", "secret")
         .write("../other/secret.txt", "secret")
-        .write("../root-too/secret.txt", "secret");
+        .write("../site-too/secret.txt", "secret");
     folder
 }
 
@@ -99,7 +99,7 @@ async fn no_symlink_leads_out_of_the_root() {
         .link("folder", &other)
         .link("up", "..")
         // Begins with the root's own name, and is another folder.
-        .link("like", folder.0.join("root-too"))
+        .link("like", folder.0.join("site-too"))
         .link("proc", "/proc/self/root")
         .link("chain", "relative.txt")
         .link("loop", "loop")
@@ -116,7 +116,7 @@ async fn no_symlink_leads_out_of_the_root() {
             "/folder/secret.txt",
             "/folder/",
             "/up/beside.txt",
-            "/up/root/a.txt/../a.txt",
+            "/up/site/a.txt/../a.txt",
             "/like/secret.txt",
             "/proc/etc/passwd",
             "/chain",
@@ -140,7 +140,7 @@ async fn a_symlink_that_stays_inside_works() {
     folder
         .link("relative.txt", "docs/../a.txt")
         .link("absolute.txt", folder.root().join("a.txt"))
-        .link("out-and-in.txt", "../root/a.txt")
+        .link("out-and-in.txt", "../site/a.txt")
         .link("folder", folder.root().join("docs"))
         // As a ConfigMap is mounted.
         .write("..2026/c.txt", "config")
