@@ -52,6 +52,20 @@ deps:
 smoke: build
     .ci/smoke
 
+# The tools of the checks below, in a virtual environment
+[private]
+deploy-tools:
+    test -x target/deploy-tools/bin/pytest || python3 -m venv target/deploy-tools
+    target/deploy-tools/bin/pip install --quiet --disable-pip-version-check -r tests/deploy/requirements.txt
+
+# Everything that deploys, checked with the real tools
+deploy *arguments: build deploy-tools
+    PATH="$PWD/target/deploy-tools/bin:$PATH" pytest tests/deploy -m "not docker" {{ arguments }}
+
+# The image and compose, in containers
+deploy-docker *arguments: build deploy-tools
+    PATH="$PWD/target/deploy-tools/bin:$PATH" pytest tests/deploy -m docker {{ arguments }}
+
 # Everything that a change has to pass
 ci:
     .ci/run

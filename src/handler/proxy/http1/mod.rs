@@ -3,7 +3,7 @@
 //! It is driven by whoever uses it: by the request while it waits, then by the answer's body. No task
 //! stands between the two, and a head goes from the client's fields to the wire, and back from the
 //! wire to fields, without a stop. That, and a strictness that is ours to choose, is why this is not
-//! hyper's client: measured, the same proxy spent two microseconds more on each request with it.
+//! hyper's client. `loadtest/proxy.py` measures it beside nginx and HAProxy.
 
 mod chunked;
 mod head;
