@@ -1,7 +1,8 @@
 //! Tells the binary what it was built from, for `/version` and `nessen_build_info`.
 //!
-//! `NESSEN_REVISION` stands for the git revision where there is no repository (a container build),
-//! and `SOURCE_DATE_EPOCH` for the clock where builds are to be reproducible.
+//! `NESSEN_VERSION` stands for the version of `Cargo.toml` where a build carries one of its own,
+//! `NESSEN_REVISION` for the git revision where there is no repository (a container build), and
+//! `SOURCE_DATE_EPOCH` for the clock where builds are to be reproducible.
 //!
 //! What is told here is also in the environment of `cargo run`, so none of it is named `NESSEN_*`:
 //! the server would take it for a misspelt setting.
@@ -12,6 +13,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 #[expect(clippy::disallowed_methods, reason = "a build script is told everything by its environment")]
 fn main() {
+    println!("cargo:rerun-if-env-changed=NESSEN_VERSION");
     println!("cargo:rerun-if-env-changed=NESSEN_REVISION");
     println!("cargo:rerun-if-env-changed=SOURCE_DATE_EPOCH");
     println!("cargo:rerun-if-changed=build.rs");
@@ -23,7 +25,11 @@ fn main() {
         println!("cargo:rerun-if-changed={file}");
     }
 
-    let revision = env::var("NESSEN_REVISION").ok().filter(|revision| is_plain(revision));
+    let given = |name| env::var(name).ok().filter(|text| is_plain(text));
+    let version = given("NESSEN_VERSION").or_else(|| given("CARGO_PKG_VERSION"));
+    println!("cargo:rustc-env=BUILT_VERSION={}", version.as_deref().unwrap_or("unknown"));
+
+    let revision = given("NESSEN_REVISION");
     let revision = revision.or_else(|| git(&["rev-parse", "HEAD"]));
     println!("cargo:rustc-env=BUILT_REVISION={}", revision.as_deref().unwrap_or("unknown"));
 

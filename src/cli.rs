@@ -33,7 +33,7 @@ pub const EXIT_CONFIG: u8 = 78;
 #[derive(Debug, Parser)]
 #[command(
     name = "nessen",
-    version,
+    version = env!("BUILT_VERSION"),
     about,
     args_conflicts_with_subcommands = true,
     disable_help_subcommand = true,

@@ -23,7 +23,7 @@ impl BuildInfo {
         super::text::timestamp(&mut time, UNIX_EPOCH + Duration::from_secs(second));
         let time = String::from_utf8_lossy(&time).replace(".000Z", "Z");
         Self {
-            version: env!("CARGO_PKG_VERSION"),
+            version: env!("BUILT_VERSION"),
             revision: env!("BUILT_REVISION"),
             build_time: time,
             rustc: env!("BUILT_RUSTC"),
@@ -38,7 +38,7 @@ mod tests {
     #[test]
     fn the_build_is_described() {
         let build = BuildInfo::current();
-        assert_eq!(build.version, env!("CARGO_PKG_VERSION"));
+        assert_eq!(build.version, env!("BUILT_VERSION"));
         assert!(!build.revision.is_empty());
         assert!(build.rustc.starts_with("rustc ") || build.rustc == "unknown");
         assert!(build.build_time.ends_with('Z') && build.build_time.len() == 20, "{}", build.build_time);
