@@ -15,6 +15,7 @@ use crate::config::{
     self, Flag, Loaded, Machine, Sources, example, load, raise_open_files, reference, schema,
 };
 use crate::lifecycle::signals::SignalStream;
+use crate::net::inherited::Inherited;
 use crate::server::{Outcome, Reload, Server, limit_rows};
 
 mod check;
@@ -183,12 +184,14 @@ pub fn main() -> ExitCode {
 
 fn serve_command(settings: SettingArgs) -> ExitCode {
     // First of all: a signal that comes from here on is acted on, not died of.
-    match SignalStream::install() {
-        Ok(signals) => {
-            with_configuration(settings.sources(), |sources, loaded| serve(sources, loaded, signals))
-        }
-        Err(error) => fail(EXIT_FAILURE, &format!("cannot take over the signals: {error}")),
-    }
+    let signals = match SignalStream::install() {
+        Ok(signals) => signals,
+        Err(error) => return fail(EXIT_FAILURE, &format!("cannot take over the signals: {error}")),
+    };
+    with_configuration(settings.sources(), |sources, loaded| match Inherited::take() {
+        Ok(sockets) => serve(sources, loaded, signals, sockets),
+        Err(error) => fail(EXIT_CONFIG, &error.to_string()),
+    })
 }
 
 /// Loads the configuration and goes on with it, or says all that is wrong with it.
@@ -202,14 +205,14 @@ fn with_configuration(sources: Sources, then: impl FnOnce(Sources, Loaded) -> Ex
 }
 
 /// Runs the server on a runtime with as many threads as are configured. `sources` is for SIGHUP.
-fn serve(sources: Sources, loaded: Loaded, signals: SignalStream) -> ExitCode {
+fn serve(sources: Sources, loaded: Loaded, signals: SignalStream, sockets: Inherited) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(loaded.config.server.workers)
         .enable_all()
         .build();
     match runtime {
         Ok(runtime) => {
-            let code = runtime.block_on(run_server(sources, loaded, signals));
+            let code = runtime.block_on(run_server(sources, loaded, signals, sockets));
             // A handler that blocks a thread for ever does not keep the process.
             runtime.shutdown_background();
             code
@@ -218,11 +221,17 @@ fn serve(sources: Sources, loaded: Loaded, signals: SignalStream) -> ExitCode {
     }
 }
 
-async fn run_server(sources: Sources, loaded: Loaded, signals: SignalStream) -> ExitCode {
-    let server = Server::builder()
+async fn run_server(sources: Sources, loaded: Loaded, signals: SignalStream, sockets: Inherited) -> ExitCode {
+    let mut server = Server::builder()
         .config(loaded.config.clone())
         .limits(limit_rows(&loaded), &loaded.worst_case)
         .reload(reload(sources, loaded.clone()));
+    if let Some(socket) = sockets.server {
+        server = server.listener(socket);
+    }
+    if let Some(socket) = sockets.admin {
+        server = server.admin_listener(socket);
+    }
     let server = match server.bind().await {
         Ok(server) => server,
         Err(error) => return fail(EXIT_FAILURE, &error.to_string()),

@@ -63,6 +63,12 @@ impl Machine {
         self.affinity.min(quota)
     }
 
+    /// CPUs that this process may use, in parts too.
+    pub fn cpu_limit(&self) -> f64 {
+        let quota = self.cpu_quota_millis.map_or(f64::INFINITY, |millis| millis as f64 / 1_000.0);
+        quota.min(self.affinity as f64)
+    }
+
     /// Bytes of memory that there are for this process.
     pub fn memory(&self) -> Option<u64> {
         self.memory_limit.into_iter().chain(self.memory_total).min()
@@ -133,6 +139,15 @@ mod tests {
         assert_eq!(machine(2, Some(4_000)), 2);
         assert_eq!(machine(3, None), 3);
         assert_eq!(machine(0, None), 1);
+    }
+
+    #[test]
+    fn the_cpu_limit_is_the_less_of_quota_and_affinity() {
+        let limit = |affinity, cpu_quota_millis| {
+            Machine { cpu_quota_millis, ..Machine::read(Path::new("/nowhere"), affinity, None, false) }
+                .cpu_limit()
+        };
+        assert_eq!((limit(8, Some(1_500)), limit(2, Some(4_000)), limit(3, None)), (1.5, 2.0, 3.0));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use tokio::sync::watch;
 
 mod phase;
 pub mod readiness;
+pub mod service_manager;
 pub mod signals;
 
 pub use phase::{Event, Phase};

@@ -5,7 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 
@@ -32,25 +32,34 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Binds and listens. Options that every connection needs are set here once: the system hands
-    /// them on to each.
+    /// Binds and listens.
     ///
     /// # Errors
     /// The address is in use, not ours, or not permitted.
     pub fn bind(address: SocketAddr) -> io::Result<Self> {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-        socket.set_nonblocking(true)?;
         // A restart must not wait for the connections of the process before it to be forgotten.
         socket.set_reuse_address(true)?;
         if address.is_ipv6() && address.ip().is_unspecified() {
             socket.set_only_v6(false)?;
         }
-        socket.set_tcp_nodelay(true)?;
-        // Older kernels and sandboxes may lack it: progress is then seen more coarsely.
-        let _ = socket.set_tcp_notsent_lowat(UNSENT_LOW_WATER);
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
-        let socket = TcpListener::from_std(socket.into())?;
+        Self::adopt(socket.into())
+    }
+
+    /// Takes over a socket that listens already, whoever opened it.
+    ///
+    /// # Errors
+    /// It is no TCP socket, or closed.
+    pub fn adopt(socket: std::net::TcpListener) -> io::Result<Self> {
+        // What every connection needs is set here once: the system hands it on to each.
+        let options = SockRef::from(&socket);
+        options.set_nonblocking(true)?;
+        options.set_tcp_nodelay(true)?;
+        // Older kernels and sandboxes may lack it: progress is then seen more coarsely.
+        let _ = options.set_tcp_notsent_lowat(UNSENT_LOW_WATER);
+        let socket = TcpListener::from_std(socket)?;
         let address = socket.local_addr()?;
         Ok(Self {
             socket,

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use super::running::{BoundServer, Port};
 use super::stack::Shared;
 use super::{Outcome, checks, housekeeping};
 use crate::admin::AdminState;
-use crate::config::{Config, LogFormat as ConfigFormat, WorstCase};
+use crate::config::{Config, LogFormat as ConfigFormat, Machine, WorstCase};
 use crate::handler::routes::Routes;
 use crate::handler::welcome::{self, LimitRow, WelcomeState};
 use crate::lifecycle::readiness::{Check, Readiness};
@@ -82,6 +82,8 @@ pub struct Builder {
     limits: Vec<LimitRow>,
     worst_case: Option<WorstCase>,
     reload: Option<Reload>,
+    listener: Option<TcpListener>,
+    admin_listener: Option<TcpListener>,
 }
 
 impl fmt::Debug for Builder {
@@ -135,6 +137,21 @@ impl Builder {
         self
     }
 
+    /// Serves on this socket, which listens already, instead of `server.host` and `server.port`.
+    #[must_use]
+    pub fn listener(mut self, listener: TcpListener) -> Self {
+        self.listener = Some(listener);
+        self
+    }
+
+    /// Has the admin endpoints on this socket, which listens already, instead of `admin.host` and
+    /// `admin.port`.
+    #[must_use]
+    pub fn admin_listener(mut self, listener: TcpListener) -> Self {
+        self.admin_listener = Some(listener);
+        self
+    }
+
     /// The limits that the welcome page shows, and the bound on memory that they add up to; see
     /// [`limit_rows`](super::limit_rows). Without it the page shows none, and request bodies may
     /// take half of `limits.memory`.
@@ -152,7 +169,11 @@ impl Builder {
     /// # Errors
     /// A socket could not be bound, or a thread not started.
     pub async fn bind(self) -> Result<BoundServer, BindError> {
-        let config = finite(self.config.unwrap_or_default());
+        let mut config = finite(self.config.unwrap_or_default());
+        if let Some(address) = self.admin_listener.as_ref().and_then(|socket| socket.local_addr().ok()) {
+            // The endpoints move to it as they do to a port of ours.
+            config.admin.port = Some(address.port());
+        }
         let (writer, lifecycle) = lifecycle::begin();
         let (pipe, access_log, log) = logs(&config).map_err(BindError::Thread)?;
         let build = BuildInfo::current();
@@ -161,6 +182,8 @@ impl Builder {
         let (bound, bodies) =
             self.worst_case.map_or((memory, memory / 2), |worst| (worst.total(), worst.bodies()));
         metrics.memory_bound(bound);
+        let machine = Machine::detect();
+        metrics.machine(machine.memory(), machine.cpu_limit());
         let resolver = Resolver::system();
         let mut checks = self.checks;
         checks.extend(config.checks.iter().map(|check| checks::check(check, &resolver)));
@@ -210,8 +233,8 @@ impl Builder {
             allowed_hosts: AllowedHosts::new(config.limits.allowed_hosts.clone()),
         };
         let registry = Registry::default();
-        let main = main_port(&config, &shared)?;
-        let admin = admin_port(&config, &shared)?;
+        let main = main_port(&config, &shared, self.listener)?;
+        let admin = admin_port(&config, &shared, self.admin_listener)?;
         let housekeeping = tokio::spawn(housekeeping::keep(shared.clone(), readiness.clone(), pipe.clone()));
         let reloader = Reloader { source: self.reload, shared: shared.clone(), log, planner };
         Ok(BoundServer {
@@ -258,13 +281,22 @@ fn logs(config: &Config) -> io::Result<(LogPipe, AccessLog, Option<LogControl>)>
     Ok((pipe, access_log, log))
 }
 
-fn listen(section: &'static str, address: SocketAddr) -> Result<Listener, BindError> {
-    Listener::bind(address).map_err(|error| BindError::Listen { section, address, error })
+/// On the socket that was `given`, else on one of our own.
+fn listen(
+    section: &'static str,
+    address: SocketAddr,
+    given: Option<TcpListener>,
+) -> Result<Listener, BindError> {
+    given.map_or_else(|| Listener::bind(address), Listener::adopt).map_err(|error| BindError::Listen {
+        section,
+        address,
+        error,
+    })
 }
 
-fn main_port(config: &Config, shared: &Shared) -> Result<Port, BindError> {
+fn main_port(config: &Config, shared: &Shared, given: Option<TcpListener>) -> Result<Port, BindError> {
     let limits = &config.limits;
-    let listener = listen("server", SocketAddr::new(config.server.host, config.server.port))?;
+    let listener = listen("server", SocketAddr::new(config.server.host, config.server.port), given)?;
     let trusted = config.server.trusted_proxies.clone();
     let admission = Admission::new(limits.max_connections, limits.max_connections_per_ip, trusted);
     Ok(Port {
@@ -277,13 +309,16 @@ fn main_port(config: &Config, shared: &Shared) -> Result<Port, BindError> {
     })
 }
 
-/// `server.proxy_protocol` as connections know it.
 /// Scrapers and people: few, and each no more than it needs.
 const ADMIN_CONNECTIONS: usize = 64;
 
-fn admin_port(config: &Config, shared: &Shared) -> Result<Option<Port>, BindError> {
+fn admin_port(
+    config: &Config,
+    shared: &Shared,
+    given: Option<TcpListener>,
+) -> Result<Option<Port>, BindError> {
     let Some(port) = config.admin.port else { return Ok(None) };
-    let listener = listen("admin", SocketAddr::new(config.admin.host, port))?;
+    let listener = listen("admin", SocketAddr::new(config.admin.host, port), given)?;
     let admission = Admission::new(ADMIN_CONNECTIONS, None, config.server.trusted_proxies.clone());
     let context = Arc::new(context(config, shared, config.limits.max_requests_per_connection));
     Ok(Some(Port { listener, admission, context }))

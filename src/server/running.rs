@@ -20,7 +20,7 @@ use crate::handler::router::AppHandler;
 use crate::handler::welcome;
 use crate::lifecycle::readiness::Readiness;
 use crate::lifecycle::signals::{Signal, SignalStream};
-use crate::lifecycle::{Event, LifecycleWriter};
+use crate::lifecycle::{Event, LifecycleWriter, service_manager};
 use crate::net::admission::Admission;
 use crate::net::context::Context;
 use crate::net::listener::Listener;
@@ -135,6 +135,9 @@ impl BoundServer {
         let checks = tokio::spawn(async move { readiness.watch().await });
         writer.apply(Event::Listening);
         tracing::info!(%address, admin_address = admin_address.map(tracing::field::display), "listening");
+        let status = format!("serving on {address}");
+        service_manager::ready(&status);
+        let keep_alive = tokio::spawn(service_manager::keep_alive());
 
         let events = Mutex::new(events);
         let next = || async {
@@ -155,10 +158,15 @@ impl BoundServer {
                     failed = true;
                     break Event::Interrupt;
                 }
-                Some(()) = hangups.recv() => reloader.reload(),
+                Some(()) = hangups.recv() => {
+                    service_manager::reloading();
+                    reloader.reload();
+                    service_manager::ready(&status);
+                }
             }
         };
         writer.apply(first);
+        service_manager::stopping("draining");
         let drain = Drain {
             writer: &writer,
             registry: &registry,
@@ -173,6 +181,7 @@ impl BoundServer {
         admin_stop.send_replace(true);
         checks.abort();
         housekeeping.abort();
+        keep_alive.abort();
         let _ = tokio::task::spawn_blocking(move || pipe.flush(LAST_WORDS)).await;
         if failed { Outcome::Failed } else { outcome }
     }

@@ -356,6 +356,15 @@ impl Metrics {
         self.shown.memory_bound.set(bytes as f64);
     }
 
+    /// What the machine, or the container, lets the process use; memory where that is known.
+    pub fn machine(&self, memory: Option<u64>, cpus: f64) {
+        let set = |name, value| self.recorder.register_gauge(&key(name, &[]), &METADATA).set(value);
+        if let Some(bytes) = memory {
+            set("nessen_memory_limit_bytes", bytes as f64);
+        }
+        set("nessen_cpu_limit_cores", cpus);
+    }
+
     /// Whether the readiness check of this name counts as well.
     pub fn check(&self, name: &str, ok: bool) {
         let gauge = self.recorder.register_gauge(&key("nessen_check_ok", &[("check", name)]), &METADATA);

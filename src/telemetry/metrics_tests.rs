@@ -105,6 +105,9 @@ fn the_life_of_the_process_is_shown() {
     metrics.rate_limit_keys(4);
     metrics.rate_limit_blocked(1);
     metrics.memory_bound(1 << 30);
+    metrics.machine(None, 0.5);
+    assert!(!metrics.render().contains("nessen_memory_limit_bytes "), "unknown is not zero");
+    metrics.machine(Some(1 << 28), 1.5);
     metrics.accept_error();
     let text = metrics.render();
     for (series, expected) in [
@@ -117,6 +120,8 @@ fn the_life_of_the_process_is_shown() {
         ("nessen_rate_limit_keys", 4.0),
         ("nessen_rate_limit_blocked_sources", 1.0),
         ("nessen_memory_bound_bytes", 1_073_741_824.0),
+        ("nessen_memory_limit_bytes", 268_435_456.0),
+        ("nessen_cpu_limit_cores", 1.5),
         ("nessen_accept_errors_total", 1.0),
     ] {
         assert_eq!(value(&text, series), expected, "{series}");
@@ -168,6 +173,7 @@ fn the_text_holds_exactly_what_the_table_promises() {
     metrics.request_finished(&finished(&Method::GET, 200, metrics.route_id("/odd\"\\\nroute")));
     let _upstream = metrics.upstream("http://app:8080");
     metrics.check("database", true);
+    metrics.machine(Some(1), 1.0);
     let text = metrics.render();
     let mut typed = BTreeSet::new();
     for line in text.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {

@@ -135,6 +135,18 @@ pub const METRICS: &[Definition] = &[
         "Worst-case memory that the limits in force allow clients to make the server hold.",
     ),
     gauge(
+        "nessen_memory_limit_bytes",
+        "bytes",
+        &[],
+        "Memory that the process may use: what its control group allows, else what the machine has.",
+    ),
+    gauge(
+        "nessen_cpu_limit_cores",
+        "",
+        &[],
+        "CPUs that the process may use, in parts too: by its control group's quota and its affinity.",
+    ),
+    gauge(
         "nessen_check_ok",
         "",
         &["check"],
@@ -197,7 +209,7 @@ pub fn reference() -> String {
          aborted before its answer has the status `aborted`, and `route` is the configured path (`none` where the\n\
          request was refused before a route was chosen). `upstream` is the configured URL, and `_OTHER` past 1024 of\n\
          them; `status` of an attempt is `1xx` to `5xx`, `_OTHER`, `unreachable`, `invalid`, `timeout` or `aborted`.\n\
-         `process_*` values that the system does not tell are absent.\n\n\
+         `process_*` and `nessen_memory_limit_bytes` are absent where the system does not tell.\n\n\
          | metric | type | unit | labels | meaning |\n|---|---|---|---|---|\n",
     );
     for Definition { name, kind, unit, labels, help } in METRICS {

@@ -6,6 +6,7 @@ mod drain;
 mod drain_http2;
 mod endings;
 mod hangup;
+mod service_manager;
 mod signals;
 mod startup;
 

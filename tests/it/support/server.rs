@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
@@ -92,7 +93,38 @@ impl Process {
         Self::spawn(shell, env, args)
     }
 
-    fn spawn(mut command: Command, env: &[(&str, &str)], args: &[&str]) -> Self {
+    /// The same, handed these sockets with these names as a service manager would.
+    pub(crate) fn start_with_sockets(
+        sockets: [Option<(&str, &TcpListener)>; 2],
+        env: &[(&str, &str)],
+    ) -> Self {
+        let mut shell = Command::new("/bin/sh");
+        // Descriptors can only be handed over in place of the standard ones; the shell moves them.
+        shell.args([
+            "-c",
+            "exec 3<&0 4<&2 </dev/null 2>/dev/null && export LISTEN_PID=$$ && exec \"$0\" \"$@\"",
+            BINARY,
+        ]);
+        let names: Vec<&str> = sockets.iter().flatten().map(|(name, _)| *name).collect();
+        let (count, names) = (names.len().to_string(), names.join(":"));
+        let env = [env, &[("LISTEN_FDS", &count), ("LISTEN_FDNAMES", &names)]].concat();
+        let stdio = |socket: Option<(&str, &TcpListener)>| {
+            socket.map_or_else(Stdio::null, |(_, socket)| OwnedFd::from(socket.try_clone().unwrap()).into())
+        };
+        Self::spawn_with(shell, &env, &[], stdio(sockets[0]), stdio(sockets[1]))
+    }
+
+    fn spawn(command: Command, env: &[(&str, &str)], args: &[&str]) -> Self {
+        Self::spawn_with(command, env, args, Stdio::null(), Stdio::piped())
+    }
+
+    fn spawn_with(
+        mut command: Command,
+        env: &[(&str, &str)],
+        args: &[&str],
+        stdin: Stdio,
+        stderr: Stdio,
+    ) -> Self {
         command.env_clear().envs([("HOST", "127.0.0.1"), ("PORT", "0"), ("LOG_FORMAT", "json")]);
         // An alias and its long name together contradict each other: the test's own word stands.
         for (name, _) in env {
@@ -104,10 +136,13 @@ impl Process {
             }
         }
         command.envs(env.iter().copied()).args(args).current_dir(env!("CARGO_TARGET_TMPDIR"));
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.stdin(stdin).stdout(Stdio::piped()).stderr(stderr);
         let mut child = command.spawn().expect("the binary starts");
         let stdout = Lines::follow(child.stdout.take().unwrap());
-        let stderr = Lines::follow(child.stderr.take().unwrap());
+        let stderr = match child.stderr.take() {
+            Some(stderr) => Lines::follow(stderr),
+            None => Lines::follow(std::io::empty()),
+        };
         Self { child, stdout, stderr }
     }
 
@@ -257,8 +292,9 @@ impl Server {
         Self::listening(Process::start_in_shell(prelude, env, args))
     }
 
+    /// A process that was started in a way of its own, once it listens.
     #[track_caller]
-    fn listening(process: Process) -> Self {
+    pub(crate) fn listening(process: Process) -> Self {
         let line = process.wait_log("listening", |line| line["message"] == "listening");
         let address = line["address"].as_str().expect("the address is logged");
         let address = address.parse().expect("the logged address is one");
