@@ -14,7 +14,7 @@ ENV RUSTFLAGS="-C target-feature=+crt-static"
 
 # The dependencies first: they change less often than the source, and this layer is kept until they do.
 COPY Cargo.toml Cargo.lock build.rs ./
-RUN rustc -vV | sed -n 's/^host: //p' > target-triple \
+RUN rustc --print host-tuple > target-triple \
     && mkdir src \
     && echo 'fn main() {}' > src/main.rs \
     && touch src/lib.rs \
