@@ -32,7 +32,7 @@ def values(containers, binary):
     assert not RESERVED & set(given)
     budget = auto_memory(int(nessen["resources"]["limits"]["memory"].removesuffix("Mi")) << 20)
     port = nessen["ports"][0]["containerPort"]
-    return effective(binary, given | {"PORT": port, "K_SERVICE": "nessen", "MEMORY_BUDGET": budget})
+    return effective(binary, given | {"PORT": port, "K_SERVICE": "nessen", "MEMORY_BUDGET": budget}, RESERVED)
 
 
 def schema(part):
