@@ -145,7 +145,7 @@ def test_it_takes_its_listener_and_tells_its_state(tmp_path, binary, notices):
         while "Listening on" not in process.stdout.readline():
             assert process.poll() is None
         with socket.create_connection(address, timeout=10) as client:
-            client.sendall(b"GET /health HTTP/1.1\r\nHost: nessen\r\nConnection: close\r\n\r\n")
+            client.sendall(b"GET / HTTP/1.1\r\nHost: nessen\r\nConnection: close\r\n\r\n")
             assert client.recv(4096).startswith(b"HTTP/1.1 200 "), "the connection that waited is answered"
         notices.wait("READY=1")
         notices.wait("WATCHDOG=1")
@@ -169,7 +169,7 @@ HAND_OVER = 'exec 3<&"$0"; LISTEN_PID=$$; export LISTEN_PID; exec "$@"'
 def test_connections_wait_in_the_socket_while_the_service_is_replaced(binary):
     name = directives(UNITS / "nessen.socket")["FileDescriptorName"][0]
     given = {"LISTEN_FDS": "1", "LISTEN_FDNAMES": name, "DRAIN_DELAY": "0s", "PORT": "1", "PATH": os.environ["PATH"]}
-    request = b"GET /health HTTP/1.1\r\nHost: nessen\r\nConnection: close\r\n\r\n"
+    request = b"GET / HTTP/1.1\r\nHost: nessen\r\nConnection: close\r\n\r\n"
     with socket.create_server(("127.0.0.1", 0)) as held:
 
         def start():
