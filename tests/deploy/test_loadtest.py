@@ -1,15 +1,9 @@
-"""The load tests: what reads the generators' output, the script that runs them, and the k6 script.
+"""The script that runs the load generators, against servers. How it reads them: test_loadtest_parse.py."""
 
-Recorded outputs are in data/loadtest. Those of wrk, ab and h2load were recorded from runs against Nessen;
-oha.json follows the schema that comes with oha 1.16, and the two of k6 its documented summaries.
-"""
-
-import argparse
 import importlib.machinery
 import importlib.util
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -19,20 +13,9 @@ from pathlib import Path
 
 import pytest
 from support import tools as support
+from support.loadtest import DATA, LOADTEST, tools, url
 
-LOADTEST = support.ROOT / "loadtest"
 RUN = LOADTEST / "run"
-DATA = Path(__file__).parent / "data/loadtest"
-K6 = Path(__file__).parent / "support/k6"
-TYPESCRIPT, K6_TYPES = "7.0.2", "2.3.0"
-
-sys.path.insert(0, str(LOADTEST))
-import counters  # noqa: E402
-import tools  # noqa: E402
-
-
-def text(name):
-    return (DATA / name).read_text()
 
 
 def start(*arguments, code=0, path=None):
@@ -41,92 +24,6 @@ def start(*arguments, code=0, path=None):
     done = subprocess.run([sys.executable, RUN, *map(str, arguments)], capture_output=True, text=True, timeout=120, env=environment)
     assert done.returncode in ((0, 1) if code is None else (code,)), f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done
-
-
-def url(server):
-    return f"http://{server.address}"
-
-
-# What is read
-
-
-def test_wrk_is_read_with_its_errors_and_statuses():
-    assert tools.Wrk().parse(text("wrk.txt")) == {
-        "requests": 12839, "rate": 11626.43, "p50": 9.17, "p99": 138.56, "errors": 1031, "refused": 1096,
-        "notes": ["1096 answers with status 429"],
-    }
-
-
-@pytest.mark.parametrize(("written", "p99"), [("812.00us", 0.812), ("2.17ms", 2.17), ("1.01s", 1010.0), ("1.02m", 61200.0)])
-def test_wrk_counts_in_the_unit_it_names(written, p99):
-    told = f"    50%    1.04ms\n    99%  {written}\n  16228 requests in 1.10s, 130.56MB read\nRequests/sec:  14749.19\n"
-    assert tools.Wrk().parse(told)["p99"] == pytest.approx(p99)
-
-
-def test_ab_is_read_finer_than_its_table():
-    fine = tools.Ab().parse(text("ab.txt"), DATA)
-    assert (fine["requests"], fine["rate"], fine["errors"], fine["refused"]) == (17923, 17731.62, 1247, 794)
-    assert (fine["p50"], fine["p99"]) == (12.432, 58.662)
-    coarse = tools.Ab().parse(text("ab.txt"))
-    assert (coarse["p50"], coarse["p99"]) == (12.0, 59.0)
-
-
-def test_h2load_is_read_and_its_rate_is_of_the_time_in_which_it_sent(tmp_path):
-    plain = tools.H2load().parse(text("h2load.txt"))
-    assert (plain["requests"], plain["rate"], plain["p50"], plain["errors"], plain["refused"]) == (20009, 10001.5, None, 6, 0)
-    # 100 requests of 1 to 100 ms, the last ended after 0.5 s of the two.
-    lines = [f"{1000000 + number * 4000}\t200\t{(number + 1) * 1000}" for number in range(100)]
-    lines[0] = "1000000\t200\t500000"
-    (tmp_path / "h2load.log").write_text("\n".join(lines) + "\n")
-    logged = tools.H2load().parse(text("h2load.txt"), tmp_path)
-    assert (logged["p50"], logged["p99"]) == (51.0, 100.0)
-    assert logged["rate"] == pytest.approx(20009 / 0.5)
-    assert "max_requests_per_connection" in logged["notes"][0]
-
-
-def test_h2load_tells_refusals_from_errors():
-    told = text("h2load.txt").replace("20009 done, 20003 succeeded, 6 failed, 6 errored", "20009 done, 19993 succeeded, 16 failed, 5 errored")
-    assert {key: tools.H2load().parse(told)[key] for key in ("errors", "refused")} == {"errors": 5, "refused": 11}
-
-
-def test_oha_is_read_without_what_it_cut_off_itself():
-    assert tools.Oha().parse("warning\n" + text("oha.json")) == {
-        "requests": 10025, "rate": 5012.5, "p50": pytest.approx(1.05), "p99": pytest.approx(4.1), "errors": 7, "refused": 45,
-        "notes": ["45 answers with status 429", "7 x connection closed before message completed"],
-    }
-
-
-@pytest.mark.parametrize(("name", "notes"), [
-    ("k6.json", ["threshold crossed: http_req_duration{scenario:mix} p(95)<100"]),
-    ("k6-list.json", []),
-])
-def test_k6_is_read_in_both_forms(name, notes):
-    assert tools.K6().parse(text(name)) == {
-        "requests": 4031, "rate": 366.2, "p50": 12.25, "p99": 204.5, "errors": 0, "refused": 8, "notes": notes,
-    }
-
-
-@pytest.mark.parametrize("tool", tools.ALL, ids=lambda tool: tool.name)
-@pytest.mark.parametrize("told", ["", "unable to connect to 127.0.0.1:1 Connection refused\n", '{"metrics": {}}', "{}"])
-def test_what_is_no_result_is_said_to_be_none(tool, told):
-    with pytest.raises(tools.Unread):
-        tool.parse(told)
-
-
-def test_the_difference_of_two_readings():
-    before = 'nessen_rejections_total{reason="rate_limited"} 4\nhttp_requests_total{route="/"} 10\nprocess_cpu_seconds_total 1.5\n'
-    after = ('nessen_rejections_total{reason="rate_limited"} 6\nhttp_requests_total{route="/"} 30\n'
-             'http_requests_total{route="/metrics"} 9\nprocess_cpu_seconds_total 2.5\n')
-    read = counters.parse
-    assert counters.between(read(before), read(after)) == {"counted": 20, "refusals": {"rate_limited": 2}, "cpu_us": 50000.0}
-    assert counters.between(read(before), read(before + "\n"))["cpu_us"] is None
-    with pytest.raises(counters.Unreadable, match="went back"):
-        counters.between(read(after), read(before))
-    with pytest.raises(counters.Unreadable, match="nessen_rejections_total"):
-        read("go_goroutines 4\n")
-
-
-# The script, against a server
 
 
 @pytest.mark.parametrize("name", ["wrk", "ab", "h2load", "oha", "k6"])
@@ -143,17 +40,22 @@ def test_an_installed_generator_is_measured_and_the_server_agrees(nessen, name):
         assert abs(row["counted"] - row["requests"]) <= 80 + row["requests"] / 1000, row
 
 
-def test_each_scenario_is_what_it_says(nessen):
-    support.need("wrk")
+@pytest.mark.parametrize("name", ["wrk", "ab", "h2load"])
+def test_each_scenario_is_what_it_says(nessen, name):
+    support.need(name)
     server = nessen(DRAIN_DELAY="0s", ACCESS_LOG="off")
-    rows = json.loads(start("--json", "--duration", 1, "--connections", 4, "--tools", "wrk", url(server)).stdout)["rows"]
-    metrics = server.get("/metrics")[2]
-    posted = sum(int(float(line.rsplit(" ", 1)[1])) for line in metrics.splitlines() if line.startswith("http_request_body_bytes_total"))
-    by = {row["scenario"]: row for row in rows}
+    rows = json.loads(start("--json", "--duration", 1, "--connections", 4, "--tools", name, url(server)).stdout)["rows"]
+    metrics = server.get("/metrics")[2].splitlines()
+
+    def total(series):
+        return sum(float(line.rsplit(" ", 1)[1]) for line in metrics if line.startswith(series))
+
+    by = {row["scenario"]: row["requests"] for row in rows}
     # 16 KiB each, and one to see that the path answers.
-    assert posted >= 16384 * by[tools.POST]["requests"]
-    connections = sum(int(line.rsplit(" ", 1)[1]) for line in metrics.splitlines() if line.startswith("http_connections_total"))
-    assert by[tools.NEW]["requests"] <= connections <= by[tools.NEW]["requests"] + 100
+    assert total("http_request_body_bytes_total") >= 16384 * by[tools.POST]
+    new = by.get(tools.NEW, 0)
+    assert new <= total("http_connections_total") <= new + 100
+    assert (total('http_connections_total{protocol="http/2"}') > 0) == (tools.HTTP2 in by)
 
 
 def test_a_refusal_is_named(nessen):
@@ -322,102 +224,6 @@ def test_the_mix_of_wrk(nessen):
     share = requests["refused"] / requests["requests"]
     assert 0.74 < share < 0.76 and requests["notes"] == [f"{requests['refused']} answers with status 404"]
     assert "not understood: put=1" in support.run("wrk", "-d1s", "-s", LOADTEST / "wrk.lua", url(server), "--", "put=1", check=False).stderr
-
-
-# k6
-
-
-@pytest.fixture(scope="module")
-def typescript(tmp_path_factory):
-    """A folder with TypeScript and the types of k6, of exactly these versions."""
-    npm = support.need("npm")
-    folder = tmp_path_factory.mktemp("k6")
-    (folder / "package.json").write_text('{"private": true}')
-    done = support.run(npm, "install", "--no-audit", "--no-fund", "--no-package-lock", "--ignore-scripts",
-                       f"typescript@{TYPESCRIPT}", f"@types/k6@{K6_TYPES}", cwd=folder, check=False)
-    if done.returncode != 0:
-        support.absent(f"npm has no typescript@{TYPESCRIPT} and @types/k6@{K6_TYPES}: {done.stderr[-300:]}")
-    types = "./node_modules/@types/k6"
-    (folder / "tsconfig.json").write_text(json.dumps({"compilerOptions": {
-        "allowJs": True, "checkJs": True, "noEmit": True, "strict": True, "target": "es2022", "lib": ["es2022"],
-        "module": "esnext", "moduleResolution": "bundler", "types": ["k6"],
-        "paths": {"k6": [f"{types}/index.d.ts"], "k6/*": [f"{types}/*"]}}, "files": ["k6.js"]}))
-    return folder
-
-
-def check_types(folder, script):
-    (folder / "k6.js").write_text(script)
-    return support.run(folder / "node_modules/.bin/tsc", "-p", folder, check=False, cwd=folder)
-
-
-def test_the_k6_script_has_the_types_of_k6(typescript):
-    script = (LOADTEST / "k6.js").read_text()
-    done = check_types(typescript, script)
-    assert done.returncode == 0, done.stdout
-    for right, wrong in [("http.get(`${BASE}/ready`)", "http.fetch(`${BASE}/ready`)"),
-                         ("http.expectedStatuses(status)", 'http.expectedStatuses("413")'),
-                         ('executor: "ramping-vus", exec', 'executor: "ramping", exec'),
-                         ("exec.scenario.iterationInTest", "exec.scenario.iteration")]:
-        assert right in script
-        assert check_types(typescript, script.replace(right, wrong)).returncode != 0, wrong
-
-
-def play(folder, server, iterations=10, check=True, **environment):
-    """The script's functions under Node with stand-ins for the modules of k6."""
-    node = support.need("node")
-    package = folder / "node_modules/k6"
-    package.mkdir(parents=True, exist_ok=True)
-    shutil.copy(K6 / "k6.mjs", package / "all.mjs")
-    shutil.copy(K6 / "main.mjs", folder)
-    (folder / "k6.mjs").write_text((LOADTEST / "k6.js").read_text())
-    (package / "index.mjs").write_text('export { check, fail, sleep } from "./all.mjs";')
-    (package / "http.mjs").write_text('export { http as default } from "./all.mjs";')
-    (package / "execution.mjs").write_text('export { execution as default } from "./all.mjs";')
-    (package / "package.json").write_text(json.dumps({"name": "k6", "exports": {
-        ".": "./index.mjs", "./http": "./http.mjs", "./execution": "./execution.mjs", "./stand-in": "./all.mjs"}}))
-    done = support.run(node, folder / "main.mjs", folder / "k6.mjs", iterations, cwd=folder, check=check,
-                       env={**os.environ, "BASE_URL": url(server), **environment})
-    return json.loads(done.stdout) if check else done
-
-
-def test_the_k6_script_against_a_server(nessen, tmp_path):
-    told = play(tmp_path, nessen(DRAIN_DELAY="0s"))
-    bad = [each for each in told["checks"] if not each["ok"]]
-    assert not bad and not any(request["failed"] for request in told["requests"])
-    by = [(request["scenario"], request["name"] if "name" in request else None, request["status"]) for request in told["requests"]]
-    assert {entry: by.count(entry) for entry in set(by)} == {
-        ("setup", None, 200): 1, ("mix", "small", 200): 6, ("mix", "page", 200): 3, ("mix", "POST", 200): 1,
-        ("limits", "refusal 413", 413): 10, ("limits", "refusal 414", 414): 10, ("limits", "refusal 404", 404): 10,
-    }
-    assert len({each["name"] for each in told["checks"]}) == 13
-    assert told["options"]["thresholds"] == {
-        "http_req_failed": ["rate<0.01"], "checks": ["rate>0.99"],
-        "http_req_duration{scenario:mix}": ["p(95)<100"], "checks{scenario:limits}": ["rate==1"],
-    }
-    assert [stage["target"] for stage in told["options"]["scenarios"]["mix"]["stages"]] == [20, 20, 0]
-
-
-@pytest.mark.parametrize(("settings", "broken"), [
-    ({"MAX_BODY_SIZE": "2MiB"}, "413: status"),
-    ({"MAX_URL_LENGTH": "16KiB", "MAX_HEADER_SIZE": "32KiB"}, "414: status"),
-])
-def test_the_k6_script_sees_a_limit_that_does_not_hold(nessen, tmp_path, settings, broken):
-    told = play(tmp_path, nessen(DRAIN_DELAY="0s", **settings), 1, SCENARIOS="limits")
-    assert broken in [each["name"] for each in told["checks"] if not each["ok"]]
-    assert any(request["failed"] for request in told["requests"])
-
-
-def test_what_the_environment_changes_in_the_k6_script(nessen, tmp_path):
-    server = nessen(DRAIN_DELAY="0s")
-    told = play(tmp_path, server, 1, SCENARIOS="mix", RATE="200", VUS="7", DURATION="2m", RAMP="9s", GET_PATH="/nowhere")
-    mix = told["options"]["scenarios"]["mix"]
-    assert list(told["options"]["scenarios"]) == ["mix"] and "checks{scenario:limits}" not in told["options"]["thresholds"]
-    assert (mix["executor"], mix["preAllocatedVUs"], mix["maxVUs"]) == ("ramping-arrival-rate", 7, 70)
-    assert [(stage["duration"], stage["target"]) for stage in mix["stages"]] == [("9s", 200), ("2m", 200), ("9s", 0)]
-    assert [each["name"] for each in told["checks"] if not each["ok"]] == ["GET: 200"]
-    assert "neither mix nor limits" in play(tmp_path, server, 1, check=False, SCENARIOS="all").stderr
-    server.kill()
-    assert "/ready: " in play(tmp_path, server, 1, check=False).stderr
 
 
 def test_the_readme_names_what_there_is():
