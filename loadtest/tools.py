@@ -107,7 +107,7 @@ class H2load:
             with open(path) as file:
                 for line in file:
                     fields = line.split()
-                    if len(fields) == 3:
+                    if len(fields) == 3 and fields[1].isdecimal():  # -1: no answer came
                         start, took = int(fields[0]), int(fields[2])
                         times.append(took)
                         first, last = min(first, start), max(last, start + took)
@@ -115,7 +115,7 @@ class H2load:
             p50, p99 = (took and took / 1000 for took in (rank(times, 50), rank(times, 99)))
             busy = (last - first) / 1e6 if times else 0
             if 0 < busy < 0.9 * seconds:
-                rate = done / busy
+                rate = len(times) / busy
                 notes.append(f"it sent for {busy:.1f} s of {seconds:.1f} s, and its rate is of those: it opens no "
                              "connection again after limits.max_requests_per_connection, and counts as an error "
                              "what it had sent beyond")
