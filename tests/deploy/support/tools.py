@@ -32,6 +32,14 @@ def need(command):
     return found
 
 
+def optional(command, why):
+    """The path of a command that cannot be asked of every machine: without it the test is passed over."""
+    found = shutil.which(command)
+    if found is None:
+        pytest.skip(f"{command} is not installed: {why}")
+    return found
+
+
 def run(*command, check=True, **options):
     """Runs a command from the root of the project; its output is shown where it fails."""
     options.setdefault("cwd", ROOT)
