@@ -1,0 +1,61 @@
+"""One of deploy/migrating, and a server that is given what its container would be given."""
+
+import os
+import re
+
+import pytest
+
+from support import pod, tools
+from support.example_app import ExampleApp
+from support.waiting import eventually
+
+FOLDER = tools.ROOT / "deploy/migrating"
+NAMES = ("nessen", "tracehound", "traversion", "talos", "tarka")
+PROXIED = NAMES[1:]
+
+
+class Migration:
+    """The manifest of `name`, its container of Nessen, and an application where it has one."""
+
+    def __init__(self, name, folder, start, binary):
+        self.name, self.start, self.binary = name, start, binary
+        self.manifest = pod.objects(FOLDER / f"{name}.yaml")
+        self.container = pod.nessen_container(self.manifest)
+        self.values = pod.environment(self.manifest, self.container, folder)
+        self.app = ExampleApp()
+
+    def checked(self):
+        """What `nessen check` makes of the environment, word for word; durations in seconds."""
+        done = tools.run(self.binary, "check", env=self.values | {"PATH": os.environ["PATH"]})
+        rows = (re.split(r"  +", line) for line in done.stdout.splitlines())
+        found = {row[0]: row[1] for row in rows if len(row) > 2 and re.fullmatch(r"[a-z_0-9]+\.[a-z_0-9]+", row[0])}
+        return found | {key: seconds(value) for key, value in found.items() if key.startswith("shutdown.")}
+
+    def serve(self, without=(), status=200, **changes):
+        """A server under the manifest's environment, its ports moved, that is ready, or as `status` says."""
+        values = pod.moved(self.values, self.app.port) | {name: str(value) for name, value in changes.items()}
+        server = self.start(**{name: value for name, value in values.items() if name not in without})
+        ready = pod.probes(self.container)["readinessProbe"]
+        eventually(lambda: server.get(ready)[0] == status, f"{ready} is {status}")
+        return server
+
+    def proxying(self, **changes):
+        """The same in front of the application, for the runtime itself too."""
+        return self.serve(UPSTREAM=f"http://127.0.0.1:{self.app.port}", **changes)
+
+
+def seconds(text):
+    units = {"ms": 0.001, "s": 1, "m": 60, "h": 3600}
+    return sum(int(count) * units[unit] for count, unit in re.findall(r"(\d+)(ms|[smh])", text))
+
+
+@pytest.fixture
+def migration(request, tmp_path, nessen, binary):
+    """Those that the test is marked with: `@each(*NAMES)`."""
+    found = Migration(request.param, tmp_path, nessen, binary)
+    yield found
+    found.app.close()
+
+
+def each(*names):
+    return pytest.mark.parametrize("migration", names, indirect=True)
