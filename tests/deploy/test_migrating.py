@@ -37,6 +37,15 @@ def test_the_environment_is_a_configuration_word_for_word(migration):
 
 
 @each(*NAMES)
+def test_the_memory_of_the_container_holds_what_the_limits_allow(migration):
+    """70 % of it, less what the process itself takes: what `limits.memory` is in a container."""
+    limit = migration.container["resources"]["limits"]["memory"]
+    assert limit.endswith("Mi")
+    budget = int(limit.removesuffix("Mi")) * 7 // 10 - 16
+    assert migration.checked(MEMORY_BUDGET=f"{budget}MiB")["limits.memory"] == f"{budget}MiB"
+
+
+@each(*NAMES)
 def test_the_grace_holds_hook_delay_drain_and_margin(migration):
     effective = migration.checked()
     sleep = hook(migration.container).get("sleep", {}).get("seconds", 0)

@@ -24,9 +24,9 @@ class Migration:
         self.values = pod.environment(self.manifest, self.container, folder)
         self.app = ExampleApp()
 
-    def checked(self):
+    def checked(self, **more):
         """What `nessen check` makes of the environment, word for word; durations in seconds."""
-        done = tools.run(self.binary, "check", env=self.values | {"PATH": os.environ["PATH"]})
+        done = tools.run(self.binary, "check", env=self.values | more | {"PATH": os.environ["PATH"]})
         rows = (re.split(r"  +", line) for line in done.stdout.splitlines())
         found = {row[0]: row[1] for row in rows if len(row) > 2 and re.fullmatch(r"[a-z_0-9]+\.[a-z_0-9]+", row[0])}
         return found | {key: seconds(value) for key, value in found.items() if key.startswith("shutdown.")}
