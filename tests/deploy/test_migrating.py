@@ -1,7 +1,7 @@
 """The five manifests of docs/migrating.md, and what the page says of them."""
 
 import pytest
-from support import pod, tools
+from support import pod, settings, tools
 from support.migration import FOLDER, NAMES, PROXIED, each, migration  # noqa: F401
 
 PAGE = tools.ROOT / "docs/migrating.md"
@@ -33,23 +33,22 @@ def test_the_environment_is_a_configuration_word_for_word(migration):
     """With what the kubelet adds for the Services beside it, and with what only Node or the app knows."""
     effective = migration.checked()
     assert int(effective["server.port"]) == migration.container["ports"][0]["containerPort"]
-    assert effective["shutdown.drain_timeout"] == 30
+    assert effective["shutdown.drain_timeout"] == "30s"
 
 
 @each(*NAMES)
 def test_the_memory_of_the_container_holds_what_the_limits_allow(migration):
-    """70 % of it, less what the process itself takes: what `limits.memory` is in a container."""
+    """What a body may have, and the least of everything else, fit into `limits.memory` of this container."""
     limit = migration.container["resources"]["limits"]["memory"]
     assert limit.endswith("Mi")
-    budget = int(limit.removesuffix("Mi")) * 7 // 10 - 16
-    assert migration.checked(MEMORY_BUDGET=f"{budget}MiB")["limits.memory"] == f"{budget}MiB"
+    assert migration.checked(MEMORY_BUDGET=settings.auto_memory(int(limit.removesuffix("Mi")) << 20))
 
 
 @each(*NAMES)
 def test_the_grace_holds_hook_delay_drain_and_margin(migration):
     effective = migration.checked()
     sleep = hook(migration.container).get("sleep", {}).get("seconds", 0)
-    needed = sleep + effective["shutdown.drain_delay"] + effective["shutdown.drain_timeout"] + 5
+    needed = sleep + settings.drain(effective) + settings.MARGIN
     assert pod.pod_spec(migration.manifest)["terminationGracePeriodSeconds"] >= needed
 
 

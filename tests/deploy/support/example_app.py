@@ -22,7 +22,8 @@ class ExampleApp:
             wbufsize = -1  # head and body in one segment
 
             def answer(self):
-                body = self.chunks() if "Transfer-Encoding" in self.headers else self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                length = int(self.headers.get("Content-Length", 0))
+                body = self.chunks() if "Transfer-Encoding" in self.headers else self.rfile.read(length)
                 if body is None:
                     self.close_connection = True
                     return None
@@ -79,7 +80,7 @@ class ExampleApp:
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     def asked(self, path):
-        """What came for `path`, the readiness checks' questions left out of other paths."""
+        """What came for `path`: (method, path, headers, body)."""
         return [request for request in self.requests if request[1] == path]
 
     def close(self):

@@ -1,17 +1,16 @@
 """One of deploy/migrating, and a server that is given what its container would be given."""
 
-import os
-import re
-
 import pytest
 
-from support import pod, tools
+from support import pod, settings, tools
 from support.example_app import ExampleApp
 from support.waiting import eventually
 
 FOLDER = tools.ROOT / "deploy/migrating"
 NAMES = ("nessen", "tracehound", "traversion", "talos", "tarka")
 PROXIED = NAMES[1:]
+# The name of the file, and what is left of Node's.
+NOT_A_KEY = ("NESSEN_CONFIG", "NODE_ENV", "NODE_OPTIONS")
 
 
 class Migration:
@@ -25,11 +24,9 @@ class Migration:
         self.app = ExampleApp()
 
     def checked(self, **more):
-        """What `nessen check` makes of the environment, word for word; durations in seconds."""
-        done = tools.run(self.binary, "check", env=self.values | more | {"PATH": os.environ["PATH"]})
-        rows = (re.split(r"  +", line) for line in done.stdout.splitlines())
-        found = {row[0]: row[1] for row in rows if len(row) > 2 and re.fullmatch(r"[a-z_0-9]+\.[a-z_0-9]+", row[0])}
-        return found | {key: seconds(value) for key, value in found.items() if key.startswith("shutdown.")}
+        """What the binary makes of the environment, word for word: every key, and no name that no key has."""
+        foreign = {*pod.service_links(self.manifest), *NOT_A_KEY}
+        return settings.effective(self.binary, self.values | more, foreign)
 
     def serve(self, without=(), status=200, **changes):
         """A server under the manifest's environment, its ports moved, that is ready, or as `status` says."""
@@ -42,11 +39,6 @@ class Migration:
     def proxying(self, **changes):
         """The same in front of the application, for the runtime itself too."""
         return self.serve(UPSTREAM=f"http://127.0.0.1:{self.app.port}", **changes)
-
-
-def seconds(text):
-    units = {"ms": 0.001, "s": 1, "m": 60, "h": 3600}
-    return sum(int(count) * units[unit] for count, unit in re.findall(r"(\d+)(ms|[smh])", text))
 
 
 @pytest.fixture
