@@ -1,0 +1,74 @@
+"""Every object of every rendering, strictly against the schema of its kind."""
+
+import copy
+
+import pytest
+
+from support import kube_schemas, manifests
+
+
+@pytest.mark.parametrize("version", kube_schemas.VERSIONS)
+@pytest.mark.parametrize("render", manifests.RENDERS, ids=manifests.label)
+def test_every_object_fits_the_schema_of_its_kind(render, version):
+    for item in manifests.rendered(render):
+        found = kube_schemas.faults(item, version)
+        assert not found, f"{manifests.called(item)}: {found}"
+
+
+def test_every_kind_is_rendered_somewhere():
+    kinds = {item["kind"] for render in manifests.RENDERS for item in manifests.rendered(render)}
+    wanted = (
+        "Namespace ServiceAccount ConfigMap Deployment Service HorizontalPodAutoscaler PodDisruptionBudget "
+        "NetworkPolicy HTTPRoute Ingress ServiceMonitor PrometheusRule Issuer Certificate Gateway ResourceQuota "
+        "LimitRange ExternalSecret"
+    )
+    assert kinds == set(wanted.split())
+
+
+def of_every_kind():
+    """One object of each kind."""
+    found = {}
+    for render in manifests.RENDERS:
+        for item in manifests.rendered(render):
+            found.setdefault(item["kind"], item)
+    return found
+
+
+@pytest.mark.parametrize("version", kube_schemas.VERSIONS)
+def test_an_unknown_field_is_found_in_each_kind(version):
+    for kind, item in of_every_kind().items():
+        for place in ([], ["metadata"], ["spec"]):
+            broken = copy.deepcopy(item)
+            part = broken
+            for name in place:
+                part = part.get(name)
+            if part is None:
+                continue
+            part["colour"] = "green"
+            assert kube_schemas.faults(broken, version), f"{kind}: {'.'.join(place)}.colour is not noticed"
+
+
+@pytest.mark.parametrize(
+    "kind, path, wrong",
+    [
+        ("HTTPRoute", "spec.rules.0.matches.0.path.type", "Prefix"),
+        ("HTTPRoute", "spec.hostnames.0", "http://nessen.example.com"),
+        ("HTTPRoute", "spec.rules.0.backendRefs.0.port", "http"),
+        ("Gateway", "spec.listeners.0.port", 70000),
+        ("Gateway", "spec.listeners.1.tls.mode", "Ended"),
+        ("ServiceMonitor", "spec.endpoints.0.interval", "15 seconds"),
+        ("PrometheusRule", "spec.groups.0.rules.0.for", "a minute"),
+        ("Certificate", "spec.privateKey.rotationPolicy", "Sometimes"),
+        ("Issuer", "spec.acme.solvers.0.http01.gatewayHTTPRoute.parentRefs", "nessen"),
+        ("ExternalSecret", "spec.target.creationPolicy", "Mine"),
+        ("Deployment", "spec.template.spec.containers.0.ports.0.containerPort", "3000"),
+    ],
+)
+def test_a_wrong_value_is_found(kind, path, wrong):
+    broken = copy.deepcopy(of_every_kind()[kind])
+    *way, last = [int(part) if part.isdigit() else part for part in path.split(".")]
+    part = broken
+    for step in way:
+        part = part[step]
+    part[last] = wrong
+    assert kube_schemas.faults(broken, kube_schemas.VERSIONS[0])
