@@ -56,6 +56,10 @@ def test_the_binary_accepts_the_settings(render, binary, tmp_path):
             name: f"{into}{value}" if value.startswith("/etc/nessen/") else value
             for name, value in manifests.environment(container, objects).items()
         }
+        # What `auto` is in the pod: 70 % of its limit, less what the process itself takes.
+        if settings.get("MEMORY_BUDGET", "auto") == "auto":
+            limit = manifests.quantity(container["resources"]["limits"]["memory"])
+            settings["MEMORY_BUDGET"] = str(int(0.7 * limit - 16 * 2**20))
         code, said = keys.check(binary, settings)
         assert code == 0, f"{container['name']}: {said}"
 
@@ -170,6 +174,40 @@ def test_the_readme_shows_a_kustomization_that_works(tmp_path, binary):
     (image,) = [container["image"] for container, _ in ours(objects)]
     assert image.startswith("registry.example.com/nessen@sha256:")
     assert {"PrometheusRule", "ResourceQuota", "Certificate"} <= {item["kind"] for item in objects}
+
+
+def test_the_readme_names_every_overlay_and_component():
+    text = (manifests.K8S / "README.md").read_text()
+    for name in manifests.OVERLAYS:
+        assert f"| `overlays/{name}` |" in text
+    for name in manifests.COMPONENTS:
+        assert f"| `components/{name}` |" in text
+
+
+def test_in_the_sidecar_the_application_outlives_the_drain(nessen):
+    """With the environments of the pod, in the order in which Kubernetes ends it: main containers, then sidecars."""
+    objects = manifests.rendered(("production", ("sidecar",)))
+    spec = manifests.pod_spec(named(objects, "Deployment", "nessen"))[1]
+    (app,), (main,) = spec["initContainers"], spec["containers"]
+    assert app["restartPolicy"] == "Always"
+    here = {"HOST": "127.0.0.1", "PORT": "0", "DRAIN_DELAY": "1s"}
+    behind = nessen(**{**manifests.environment(app, objects), **here, "DRAIN_DELAY": "0s"})
+    settings = {**manifests.environment(main, objects), **here, "UPSTREAM": f"http://{behind.address}"}
+    del settings["ADMIN_PORT"]
+    front = nessen(**settings)
+    assert front.get("/")[0] == 200
+    front.signal()
+    front.wait_line(lambda line: '"DRAINING"' in line or "drain" in line)
+    assert front.get("/ready")[0] == 503 and front.get("/")[0] == 200
+    assert front.wait() == 0
+    behind.signal()
+    assert behind.wait() == 0
+
+    # The other way round, which the component is there to avoid.
+    behind = nessen(**{**manifests.environment(app, objects), **here, "DRAIN_DELAY": "0s"})
+    front = nessen(**{**settings, "UPSTREAM": f"http://{behind.address}"})
+    behind.signal()
+    assert behind.wait() == 0 and front.get("/")[0] == 502
 
 
 def test_files_of_k8s_say_what_they_are():
