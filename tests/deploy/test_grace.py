@@ -5,24 +5,22 @@ import json
 import pytest
 import yaml
 
-from support import deployed, keys, manifests, tools
-
-# What is looked at as a file is somewhere else when the container runs, and is checked with what it is part of.
-FILES = ("_FILE", "NESSEN_CONFIG")
+from support import deployed, keys, manifests, settings, tools
 
 
-def short(found):
+def short(binary, found):
     """Those that do not wait long enough."""
-    return [f"{one.where}: {one.grace:g} s, needs {one.need:g} s" for one in found if one.grace < one.need]
+    needs = [(one, one.need(binary)) for one in found]
+    return [f"{one.where}: {one.grace:g} s, needs {need:g} s" for one, need in needs if one.grace < need]
 
 
-def test_kubernetes_waits_for_the_drain():
+def test_kubernetes_waits_for_the_drain(binary):
     found = deployed.in_k8s()
-    assert len(found) == len(manifests.RENDERS) and not short(found)
+    assert len(found) == len(manifests.RENDERS) and not short(binary, found)
 
 
-def test_everything_else_waits_for_the_drain():
-    assert not short(deployed.elsewhere())
+def test_everything_else_waits_for_the_drain_and_gives_settings_that_nessen_takes(binary):
+    assert not short(binary, deployed.elsewhere())
 
 
 @pytest.mark.parametrize("kind", deployed.KINDS[1:])
@@ -30,14 +28,6 @@ def test_each_way_to_deploy_is_found(kind):
     """A file that nothing is read from would pass for one that is right."""
     if not [one for one in deployed.elsewhere() if one.kind == kind]:
         tools.absent(f"nothing is deployed by {kind}")
-
-
-def test_everything_else_gives_settings_that_nessen_takes(binary):
-    for one in deployed.elsewhere():
-        for environment in one.environments:
-            assert not keys.unknown(binary, environment), one.where
-            code, said = keys.check(binary, {k: v for k, v in environment.items() if not k.endswith(FILES)})
-            assert code == 0, f"{one.where}: {said}"
 
 
 POD = """
@@ -112,23 +102,31 @@ def unit(*lines):
         ("u.service", unit(), True),
     ],
 )
-def test_the_arithmetic(name, text, enough, tmp_path):
+def test_the_arithmetic(name, text, enough, binary, tmp_path):
     (tmp_path / name).write_text(text)
     (tmp_path / "u.env").write_text("# a word\nDRAIN_DELAY=6s\n")
     found = deployed.elsewhere(tmp_path)
     assert len(found) == 1
-    assert (not short(found)) is enough, found
+    assert (not short(binary, found)) is enough, found
 
 
-def test_a_configmap_counts_as_the_environment_does():
+def test_a_configmap_counts_as_the_environment_does(binary):
     objects = list(yaml.safe_load_all(POD % (50, "")))
     objects[0]["spec"]["containers"][0].update(env=[], envFrom=[{"configMapRef": {"name": "c"}}])
-    data = {"DRAIN_DELAY": "1s", "SHUTDOWN_TIMEOUT": "40s"}
+    data = {"DRAIN_DELAY": "1s", "SHUTDOWN_TIMEOUT": "40s", "UPSTREAM": ""}
     objects.append({"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": "c"}, "data": data})
     (one,) = deployed.of_kubernetes(objects, "")
-    assert (one.grace, one.need) == (50, 46)
+    assert (one.grace, one.need(binary)) == (50, 46)
 
 
-def test_the_defaults_are_those_of_the_binary(binary):
-    said = dict(line.split()[:2] for line in keys.check(binary, {})[1].splitlines() if line.startswith("shutdown."))
-    assert (keys.seconds(said["shutdown.drain_delay"]), keys.seconds(said["shutdown.drain_timeout"])) == keys.drain({})
+@pytest.mark.parametrize("name, value", [("UPSTRAEM", ""), ("DRAIN_DELAYS", "1s"), ("UPSTREAMS_FILE", "/x")])
+def test_a_name_with_a_mistake_is_found(name, value, binary):
+    assert keys.unknown(binary, {name: value, "UPSTREAM_FILE": "/x", "UPSTREAM": ""}) == [name]
+    with pytest.raises(AssertionError, match=name):
+        keys.effective(binary, {name: value})
+
+
+def test_a_value_with_a_mistake_is_found(binary):
+    with pytest.raises(AssertionError, match="exit 78"):
+        keys.effective(binary, {"DRAIN_DELAY": "soon"})
+    assert settings.drain(keys.effective(binary, {"UPSTREAM": "http://<app>:80"})) == 35

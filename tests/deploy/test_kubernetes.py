@@ -73,7 +73,7 @@ def test_containers_listen_on_the_ports_that_they_name(render):
     for _, _, spec in pods(objects):
         for container in containers(spec):
             settings = manifests.environment(container, objects)
-            wanted = {int(settings.get("PORT", 3000)), *([int(settings["ADMIN_PORT"])] if "ADMIN_PORT" in settings else [])}
+            wanted = {int(settings.get("PORT", 3000)), int(settings.get("ADMIN_PORT", 0))} - {0}
             assert {port["containerPort"] for port in container["ports"]} == wanted
 
 
@@ -250,7 +250,8 @@ def test_nothing_asks_for_rights():
 def test_prometheus_finds_the_pods_under_the_job_that_rules_ask_for():
     objects = manifests.rendered(("production", ("monitoring",)))
     monitor = named(objects, "ServiceMonitor", "nessen")
-    (service,) = [item for item in of_kind(objects, "Service") if matches(monitor["spec"]["selector"], item["metadata"]["labels"])]
+    selector = monitor["spec"]["selector"]
+    (service,) = [item for item in of_kind(objects, "Service") if matches(selector, item["metadata"]["labels"])]
     assert service["metadata"]["labels"][monitor["spec"]["jobLabel"]] == "nessen"
     (endpoint,) = monitor["spec"]["endpoints"]
     assert endpoint["port"] in [port["name"] for port in service["spec"]["ports"]]

@@ -7,12 +7,13 @@ import re
 import pytest
 
 from support import manifests, tools
-from support.manifests import called, containers, named, of_kind, pods, quantity
+from support.manifests import called, containers, named, pods, quantity
 
 
 def read_by_kubectl():
     """What `kubectl apply -f k8s/base` reads, in its order: kubectl does, without a cluster."""
-    said = tools.run(tools.need("kubectl"), "label", "--local", "-f", manifests.K8S / "base", "-o", "json", "x=y").stdout
+    folder = manifests.K8S / "base"
+    said = tools.run(tools.need("kubectl"), "label", "--local", "-f", folder, "-o", "json", "x=y").stdout
     decoder, objects, at = json.JSONDecoder(), [], 0
     while said[at:].strip():
         item, at = decoder.raw_decode(said, at + len(said[at:]) - len(said[at:].lstrip()))
@@ -55,7 +56,8 @@ def test_image_and_labels_have_the_version_of_the_crate():
 
 
 @pytest.mark.parametrize(
-    "render", [one for one in manifests.RENDERS if "quota" in one[1]] + [("production", ("sidecar", "quota"))],
+    "render",
+    [one for one in manifests.RENDERS if "quota" in one[1]],
     ids=manifests.label,
 )
 def test_pods_fit_into_the_quota(render):
@@ -93,7 +95,13 @@ def test_production_spreads_over_nodes_and_dev_asks_for_nothing():
     def spec(overlay):
         return manifests.pod_spec(named(manifests.rendered((overlay, ())), "Deployment", "nessen"))[1]
 
-    hard = [one["topologyKey"] for one in spec("production")["topologySpreadConstraints"] if one["whenUnsatisfiable"] == "DoNotSchedule"]
-    assert hard == ["kubernetes.io/hostname"]
+    spread = spec("production")["topologySpreadConstraints"]
+    must = [one["topologyKey"] for one in spread if one["whenUnsatisfiable"] == "DoNotSchedule"]
+    assert must == ["kubernetes.io/hostname"]
     assert not {"affinity", "topologySpreadConstraints"} & set(spec("dev"))
-    assert of_kind(manifests.rendered(("production", ())), "PodDisruptionBudget")[0]["spec"]["unhealthyPodEvictionPolicy"]
+
+
+def test_a_pod_that_is_not_ready_holds_no_drain_up():
+    for render in manifests.RENDERS:
+        budget = named(manifests.rendered(render), "PodDisruptionBudget", "nessen")["spec"]
+        assert budget["unhealthyPodEvictionPolicy"] == "AlwaysAllow" and budget["maxUnavailable"] == 1

@@ -52,6 +52,7 @@ def test_nothing_is_listed_in_vain(found):
 
 
 def test_a_pod_without_limits_is_found(tmp_path):
-    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
+    spec = {"containers": [{"name": "c", "image": "i"}]}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": spec}
     (tmp_path / "p.yaml").write_text(yaml.safe_dump(pod))
     assert {"CKV_K8S_11", "CKV_K8S_13"} <= {one[0] for one in checkov(tmp_path)[0]}

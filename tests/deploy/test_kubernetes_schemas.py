@@ -35,7 +35,7 @@ def of_every_kind():
 
 
 # Maps whose names are the user's to choose.
-FREE = {"annotations", "data", "default", "defaultRequest", "hard", "labels", "limits", "matchLabels", "max", "min", "requests"}
+FREE = set("annotations data default defaultRequest hard labels limits matchLabels max min requests".split())
 
 
 def maps(part, path=()):

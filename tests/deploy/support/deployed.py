@@ -6,15 +6,15 @@ The time has to hold the way out: grace >= preStop + drain delay + drain time-ou
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
 
-from . import keys, manifests, tools
+from support import keys, manifests, settings, tools
 
 # For the process to end, and for what is not counted: the signal's way, a slow node.
-MARGIN = 5
+MARGIN = settings.MARGIN
 # Cloud Run stops after ten seconds, whatever is asked for, so the drain there is cut to what leaves two.
 CLOUD_RUN_GRACE, CLOUD_RUN_MARGIN = 10, 2
 # What holds where nothing is said.
@@ -25,15 +25,24 @@ SKIPPED = {".git", "target", "node_modules", "tests", ".github", ".ci"}
 
 @dataclass
 class Deployed:
+    """What one thing starts: environments by the seconds that a preStop hook takes before them."""
+
     kind: str
     where: str
     grace: float
-    need: float
-    environments: list
+    main: list
+    # Native sidecars, which end one by one after the main containers.
+    side: list = field(default_factory=list)
+    margin: float = MARGIN
 
+    def need(self, binary):
+        """The grace that it takes."""
 
-def drain(environment):
-    return sum(keys.drain(environment))
+        def way_out(part):
+            before, environment = part
+            return before + settings.drain(keys.effective(binary, environment))
+
+        return max(map(way_out, self.main), default=0) + sum(map(way_out, self.side)) + self.margin
 
 
 def serves(container):
@@ -51,15 +60,12 @@ def of_kubernetes(objects, where):
     for item, _, spec in manifests.pods(objects):
         ours = [one for one in manifests.containers(spec) if serves(one)]
         if ours:
-            environments = {one["name"]: manifests.environment(one, objects) for one in ours}
-            own = {one["name"]: pre_stop(one) + drain(environments[one["name"]]) for one in ours}
-            # Main containers end side by side, native sidecars one by one after them.
-            side = [one["name"] for one in spec.get("initContainers", []) if one.get("restartPolicy") == "Always"]
-            main = [seconds for name, seconds in own.items() if name not in side]
-            need = max(main, default=0) + sum(own.get(name, 0) for name in side) + MARGIN
+            parts = {one["name"]: (pre_stop(one), manifests.environment(one, objects)) for one in ours}
+            late = {one["name"] for one in spec.get("initContainers", []) if one.get("restartPolicy") == "Always"}
+            main = [part for name, part in parts.items() if name not in late]
+            side = [part for name, part in parts.items() if name in late]
             grace = spec.get("terminationGracePeriodSeconds", KUBERNETES_GRACE)
-            name = f"{where}: {manifests.called(item)}"
-            found.append(Deployed("kubernetes", name, grace, need, list(environments.values())))
+            found.append(Deployed("kubernetes", f"{where}: {manifests.called(item)}", grace, main, side))
     return found
 
 
@@ -68,7 +74,7 @@ def of_cloud_run(item, where):
     for one in item["spec"]["template"]["spec"]["containers"]:
         if serves(one):
             values = {entry["name"]: str(entry["value"]) for entry in one.get("env", []) if "value" in entry}
-            found.append(Deployed("cloud run", where, CLOUD_RUN_GRACE, drain(values) + CLOUD_RUN_MARGIN, [values]))
+            found.append(Deployed("cloud run", where, CLOUD_RUN_GRACE, [(0, values)], margin=CLOUD_RUN_MARGIN))
     return found
 
 
@@ -84,8 +90,8 @@ def of_compose(document, where):
             given = service.get("environment") or {}
             pairs = given.items() if isinstance(given, dict) else (one.split("=", 1) for one in given if "=" in one)
             values = {key: substituted("" if value is None else value) for key, value in pairs}
-            grace = keys.seconds(service.get("stop_grace_period", COMPOSE_GRACE), 1)
-            found.append(Deployed("compose", f"{where}: {name}", grace, drain(values) + MARGIN, [values]))
+            grace = settings.seconds(str(service.get("stop_grace_period", COMPOSE_GRACE)))
+            found.append(Deployed("compose", f"{where}: {name}", grace, [(0, values)]))
     return found
 
 
@@ -95,7 +101,7 @@ def of_ecs(document, where):
         if serves(one):
             values = {entry["name"]: entry["value"] for entry in one.get("environment", [])}
             grace = one.get("stopTimeout", ECS_GRACE)
-            found.append(Deployed("ecs", f"{where}: {one['name']}", grace, drain(values) + MARGIN, [values]))
+            found.append(Deployed("ecs", f"{where}: {one['name']}", grace, [(0, values)]))
     return found
 
 
@@ -111,8 +117,8 @@ def of_systemd(path, where):
         if beside.is_file():
             values.update(re.findall(r'^(\w+)="?(.*?)"?$', beside.read_text(), re.M))
     stop = re.findall(r"^TimeoutStopSec=(.*)$", text, re.M)
-    grace = keys.seconds(stop[-1].replace("min", "m").replace(" ", ""), 1) if stop else SYSTEMD_GRACE
-    return [Deployed("systemd", where, grace, drain(values) + MARGIN, [values])]
+    grace = settings.seconds(stop[-1].replace("min", "m").replace(" ", "")) if stop else SYSTEMD_GRACE
+    return [Deployed("systemd", where, grace, [(0, values)])]
 
 
 def of_yaml(documents, where):

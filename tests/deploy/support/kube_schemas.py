@@ -24,6 +24,13 @@ def custom(api_version, kind):
 
 def faults(item, version):
     """What is wrong with an object, in one line each."""
+    return faults_of_text(json.dumps(item, sort_keys=True), version)
+
+
+@functools.cache
+def faults_of_text(text, version):
+    """The same, once for what is in many renderings."""
+    item = json.loads(text)
     validator = custom(item["apiVersion"], item["kind"])
     if validator:
         return [f"{error.json_path}: {error.message}" for error in validator.iter_errors(item)]

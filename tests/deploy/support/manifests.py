@@ -9,7 +9,7 @@ from pathlib import Path
 
 import yaml
 
-from . import tools
+from support import tools
 
 K8S = tools.ROOT / "k8s"
 OVERLAYS = ["dev", "staging", "production"]
@@ -17,7 +17,7 @@ COMPONENTS = sorted(path.name for path in (K8S / "components").iterdir())
 # Those that say what answers, of which a deployment has one.
 ANSWERS = ["external-secrets", "sidecar", "two-ingress"]
 ADDITIONS = [name for name in COMPONENTS if name not in [*ANSWERS, "cert-manager"]]
-# Everything that is rendered: (overlay or "base", components). cert-manager is last, since it gives TLS to what is there.
+# Everything that is rendered: (overlay or "base", components). cert-manager is last: it gives TLS to what is there.
 RENDERS = (
     [("base", ()), *((overlay, ()) for overlay in OVERLAYS)]
     + [(overlay, (component,)) for overlay in ("production", "dev") for component in COMPONENTS]
