@@ -57,10 +57,12 @@ smoke: build
 deploy-tools:
     test -x target/deploy-tools/bin/pytest || python3 -m venv target/deploy-tools
     target/deploy-tools/bin/pip install --quiet --disable-pip-version-check -r tests/deploy/requirements.txt
+    test -x target/deploy-checkov/bin/pip || python3 -m venv target/deploy-checkov
+    target/deploy-checkov/bin/pip install --quiet --disable-pip-version-check -r tests/deploy/requirements-checkov.txt
 
 # Everything that deploys, checked with the real tools
 deploy *arguments: build deploy-tools
-    PATH="$PWD/target/deploy-tools/bin:$PATH" pytest tests/deploy -m "not docker" {{ arguments }}
+    PATH="$PWD/target/deploy-tools/bin:$PATH:$PWD/target/deploy-checkov/bin" pytest tests/deploy -m "not docker" {{ arguments }}
 
 # The image and compose, in containers
 deploy-docker *arguments: build deploy-tools
