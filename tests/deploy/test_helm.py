@@ -15,6 +15,7 @@ SECRETS = {
     "ALLOWED_HOSTS": "www.example.com *.example.org\n",
     "NESSEN_UPSTREAM_HEALTH_PATH": "/healthz\n",
     "RATE_LIMIT_MAX_REQUESTS": "600\n",
+    "UPSTREAM": "http://app:8080\n",
 }
 
 

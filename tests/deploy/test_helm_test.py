@@ -87,9 +87,13 @@ def test_no_service_sends_it_requests():
     assert pod["spec"]["restartPolicy"] == "Never"
 
 
-def test_the_policy_lets_it_in():
+def test_the_policies_let_it_in_and_out():
     """Whoever else may ask."""
     release = render(networkPolicy={"from": [{"ipBlock": {"cidr": "192.0.2.0/24"}}]})
-    peers = release.one("NetworkPolicy")["spec"]["ingress"][0]["from"]
-    labels = release.hooks[0]["metadata"]["labels"]
-    assert any(selects(peer.get("podSelector", {}).get("matchLabels"), labels) for peer in peers)
+    policies = {policy["metadata"]["name"]: policy["spec"] for policy in release.of("NetworkPolicy")}
+    into, out = policies["web-nessen"]["ingress"][0], policies["web-nessen-healthcheck"]["egress"][0]
+    tested, tester = release.one("Deployment")["spec"]["template"]["metadata"]["labels"], release.hooks[0]["metadata"]["labels"]
+    assert any(selects(peer.get("podSelector", {}).get("matchLabels"), tester) for peer in into["from"])
+    assert any(selects(peer["podSelector"]["matchLabels"], tested) for peer in out["to"])
+    assert selects(policies["web-nessen-healthcheck"]["podSelector"]["matchLabels"], tester)
+    assert into["ports"] == out["ports"]

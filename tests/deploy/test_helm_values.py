@@ -50,6 +50,9 @@ REFUSED = [
     ({"fullnameOverride": "Edge"}, "'/fullnameOverride'"),
     ({"config": {"ALLOWED_HOSTS": "a"}, "secrets": [{"name": "ALLOWED_HOSTS", "existingSecret": "s", "key": "k"}]},
      "ALLOWED_HOSTS is set in config and as a secret"),
+    ({"upstream": "http://app", "secrets": [{"name": "UPSTREAM", "existingSecret": "s", "key": "k"}]}, "UPSTREAM is set by"),
+    ({"podLabels": {"app.kubernetes.io/name": "x"}}, "'/podLabels/app.kubernetes.io~1name'"),
+    ({"podAnnotations": {"checksum/config": "x"}}, "'/podAnnotations/checksum~1config'"),
     ({"secrets": [{"name": "ALLOWED_HOSTS", "existingSecret": "s", "key": "k"}] * 2}, "a name comes twice"),
 ]  # fmt: skip
 
@@ -87,8 +90,10 @@ def test_every_value_is_described_and_has_a_default():
     assert schema["additionalProperties"] is False
 
 
-def test_numbers_stay_as_they_are_written():
-    data = render(config={"MAX_BODY_SIZE": 104857600, "NESSEN_HTTP2_ENABLED": False, "MAX_IN_FLIGHT": "12"}).of("ConfigMap")[0]["data"]
+def test_settings_stay_as_they_are_written():
+    config = {"MAX_BODY_SIZE": 104857600, "NESSEN_HTTP2_ENABLED": False, "MAX_IN_FLIGHT": "12", "TRUSTED_PROXIES": None}
+    data = render(config=config).one("ConfigMap")["data"]
+    assert "TRUSTED_PROXIES" not in data
     assert data["MAX_BODY_SIZE"] == "104857600"
     assert data["NESSEN_HTTP2_ENABLED"] == "false"
     assert data["MAX_IN_FLIGHT"] == "12"

@@ -76,7 +76,10 @@ def _selector_gaps(objects, hooks):
     for name, thing in _of(objects, "PodDisruptionBudget").items():
         selectors[f"PodDisruptionBudget {name}"] = thing["spec"]["selector"]["matchLabels"]
     for name, thing in _of(objects, "NetworkPolicy").items():
-        selectors[f"NetworkPolicy {name}"] = thing["spec"]["podSelector"]["matchLabels"]
+        selector = thing["spec"]["podSelector"]["matchLabels"]
+        if "ingress" not in thing["spec"] and any(selects(selector, hook["metadata"]["labels"]) for hook in hooks):
+            continue  # of the pod that a hook makes
+        selectors[f"NetworkPolicy {name}"] = selector
         allowed = {port["port"] for rule in thing["spec"]["ingress"] for port in rule["ports"]}
         if not allowed <= set(ports.values()):
             yield f"NetworkPolicy {name}: nothing listens on {allowed - set(ports.values())}"

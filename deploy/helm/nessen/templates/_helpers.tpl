@@ -124,6 +124,9 @@ UPSTREAM: {{ (kindIs "slice" . | ternary (join "," .) .) | quote }}
 {{- fail (printf "%s is set in config and as a secret" .) }}
 {{- end }}
 {{- end }}
+{{- if and .Values.upstream (has "UPSTREAM" $names) }}
+{{- fail "UPSTREAM is set by upstream and as a secret" }}
+{{- end }}
 {{- if and .Values.autoscaling.enabled (gt (int .Values.autoscaling.minReplicas) (int .Values.autoscaling.maxReplicas)) }}
 {{- fail "autoscaling.minReplicas is over autoscaling.maxReplicas" }}
 {{- end }}
