@@ -119,6 +119,26 @@ def test_other_settings_are_other_pods():
     assert checksum(autoscaling={"maxReplicas": 20}) == sums[0], "what is no setting rolls nothing"
 
 
+def test_an_upgrade_sends_what_changed(cluster):
+    cluster.install(upstream="http://app:8080")
+    budget = ("PodDisruptionBudget", "web-nessen")  # its selector is sent whole each time, by its kind's own rule
+    assert cluster.upgrade(upstream="http://app:8080").keys() <= {budget}
+    sent = cluster.upgrade(upstream="http://other:8080")
+    sent.pop(budget, None)
+    assert sent.keys() == {("ConfigMap", "web-nessen"), ("Deployment", "web-nessen")}
+    assert sent["ConfigMap", "web-nessen"]["data"] == {"UPSTREAM": "http://other:8080"}
+    changed = sent["Deployment", "web-nessen"]["spec"]["template"]["metadata"]["annotations"]
+    assert changed.keys() == {"checksum/config"}
+
+
+def test_an_upgrade_changes_no_selector(cluster):
+    """A Deployment's cannot be changed: the API server would refuse the upgrade."""
+    cluster.install()
+    for path in CHART.glob("ci/*-values.yaml"):
+        sent = cluster.upgrade(**yaml.safe_load(path.read_text()))
+        assert "selector" not in sent.get(("Deployment", "web-nessen"), {}).get("spec", {}), path.name
+
+
 @pytest.mark.parametrize("release", [LONGEST + "b", "nessen", "my.nessen.web", "7web", "7nessen", "a" * 46 + "-nessen"])
 def test_names_fit_whatever_the_release_is_called(release):
     values = yaml.safe_load((CHART / "ci/everything-values.yaml").read_text())

@@ -88,11 +88,20 @@ class Helm:
     def _ask(self, name, *arguments):
         return json.loads(self.worker.call(name, self.handle, *arguments))
 
-    def install(self, release="web", **values):
+    def _release(self, action, release, values):
         # Nothing becomes ready here, so nothing is waited for.
         options = {"wait": False, "timeout_seconds": 20, "server_side_apply": "false"}
         passed = json.dumps(values) if values else ""
-        return Release(self._ask("install", release, str(self.chart), passed, "", json.dumps(options)))
+        return Release(self._ask(action, release, str(self.chart), passed, "", json.dumps(options)))
+
+    def install(self, release="web", **values):
+        return self._release("install", release, values)
+
+    def upgrade(self, release="web", **values):
+        """What is sent for it: {(kind, name): patch}."""
+        self.api.patches.clear()
+        self._release("upgrade", release, values)
+        return dict(self.api.patches)
 
     def test(self, release="web"):
         return self._ask("test", release)

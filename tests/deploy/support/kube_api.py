@@ -28,7 +28,7 @@ class KubeApi:
 
     def __init__(self, version="v1.34.0", custom=True):
         self.version, self.kinds = version, {**CORE, **(CUSTOM if custom else {})}
-        self.objects, self.run_pod = {}, None
+        self.objects, self.patches, self.run_pod = {}, {}, None
         self.closing = threading.Event()
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (Handler,), {"api": self}))
         self.server.daemon_threads = True
@@ -138,6 +138,13 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_PUT(self):
         return self.write(create=False)
+
+    def do_PATCH(self):
+        """Kept, not applied: what is looked at is what was sent."""
+        patch = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        thing = self.api.objects[urlsplit(self.path).path.strip("/")]
+        self.api.patches[thing["kind"], thing["metadata"]["name"]] = patch
+        return self.answer(200, thing)
 
     def do_DELETE(self):
         self.rfile.read(int(self.headers.get("Content-Length") or 0))
