@@ -85,8 +85,9 @@ def test_the_mounted_files_are_those_that_are_named():
     for volume in release.pod()["volumes"]:
         folder = mounts[volume["name"]]
         if "configMap" in volume:
-            (data,) = [each for each in release.of("ConfigMap") if each["metadata"]["name"] == volume["configMap"]["name"]]
-            there |= {f"{folder}/{key}" for key in data["data"]}
+            name = volume["configMap"]["name"]
+            (file,) = [each for each in release.of("ConfigMap") if each["metadata"]["name"] == name]
+            there |= {f"{folder}/{key}" for key in file["data"]}
         for source in volume.get("projected", {}).get("sources", []):
             keys = [item["path"] for item in source["secret"].get("items", [])]
             if not keys:  # the operator's, with a key for each setting

@@ -73,10 +73,12 @@ def test_the_policy_is_the_same_but_for_the_test_pod(base, chart):
 
 
 def test_the_labels_and_the_account_are_the_same(base, chart):
-    for kind in ("Deployment", "Service", "ConfigMap", "ServiceAccount", "PodDisruptionBudget", "HorizontalPodAutoscaler"):
+    kinds = "ConfigMap Deployment HorizontalPodAutoscaler PodDisruptionBudget Service ServiceAccount"
+    for kind in kinds.split():
         labels = chart[kind]["metadata"]["labels"]
         assert base[kind]["metadata"]["labels"].items() <= labels.items(), kind
-    assert chart["ServiceAccount"]["automountServiceAccountToken"] is base["ServiceAccount"]["automountServiceAccountToken"]
+    for account in (chart["ServiceAccount"], base["ServiceAccount"]):
+        assert account["automountServiceAccountToken"] is False
 
 
 def test_the_settings_are_the_same(base, chart, binary):

@@ -92,7 +92,8 @@ def test_the_policies_let_it_in_and_out():
     release = render(networkPolicy={"from": [{"ipBlock": {"cidr": "192.0.2.0/24"}}]})
     policies = {policy["metadata"]["name"]: policy["spec"] for policy in release.of("NetworkPolicy")}
     into, out = policies["web-nessen"]["ingress"][0], policies["web-nessen-healthcheck"]["egress"][0]
-    tested, tester = release.one("Deployment")["spec"]["template"]["metadata"]["labels"], release.hooks[0]["metadata"]["labels"]
+    tester = release.hooks[0]["metadata"]["labels"]
+    tested = release.one("Deployment")["spec"]["template"]["metadata"]["labels"]
     assert any(selects(peer.get("podSelector", {}).get("matchLabels"), tester) for peer in into["from"])
     assert any(selects(peer["podSelector"]["matchLabels"], tested) for peer in out["to"])
     assert selects(policies["web-nessen-healthcheck"]["podSelector"]["matchLabels"], tester)

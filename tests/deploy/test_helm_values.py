@@ -50,7 +50,8 @@ REFUSED = [
     ({"fullnameOverride": "Edge"}, "'/fullnameOverride'"),
     ({"config": {"ALLOWED_HOSTS": "a"}, "secrets": [{"name": "ALLOWED_HOSTS", "existingSecret": "s", "key": "k"}]},
      "ALLOWED_HOSTS is set in config and as a secret"),
-    ({"upstream": "http://app", "secrets": [{"name": "UPSTREAM", "existingSecret": "s", "key": "k"}]}, "UPSTREAM is set by"),
+    ({"upstream": "http://app", "secrets": [{"name": "UPSTREAM", "existingSecret": "s", "key": "k"}]},
+     "UPSTREAM is set by upstream and as a secret"),
     ({"podLabels": {"app.kubernetes.io/name": "x"}}, "'/podLabels/app.kubernetes.io~1name'"),
     ({"podAnnotations": {"checksum/config": "x"}}, "'/podAnnotations/checksum~1config'"),
     ({"secrets": [{"name": "ALLOWED_HOSTS", "existingSecret": "s", "key": "k"}] * 2}, "a name comes twice"),
@@ -139,10 +140,14 @@ def test_an_upgrade_changes_no_selector(cluster):
         assert "selector" not in sent.get(("Deployment", "web-nessen"), {}).get("spec", {}), path.name
 
 
-@pytest.mark.parametrize("release", [LONGEST + "b", "nessen", "my.nessen.web", "7web", "7nessen", "a" * 46 + "-nessen"])
-def test_names_fit_whatever_the_release_is_called(release):
+NAMES = [LONGEST + "b", "nessen", "my.nessen.web", "7web", "7nessen", "a" * 46 + "-nessen"]
+OVERRIDES = [{"fullnameOverride": "b" * 63}, {"nameOverride": "c" * 53}]
+
+
+@pytest.mark.parametrize("release, more", [(name, {}) for name in NAMES] + [(LONGEST + "b", each) for each in OVERRIDES])
+def test_names_fit_whatever_the_release_is_called(release, more):
     values = yaml.safe_load((CHART / "ci/everything-values.yaml").read_text())
-    made = render(release, **{**values, "service": {"type": "NodePort"}})  # with a service more
+    made = render(release, **{**values, "service": {"type": "NodePort"}, **more})  # with a service more
     for thing in made.objects + made.hooks:
         name = thing["metadata"]["name"]
         assert re.fullmatch(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?", name), name

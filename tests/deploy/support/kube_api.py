@@ -66,7 +66,8 @@ class KubeApi:
         if path == "openapi/v3/api/v1":
             # All that is asked of it: whether the server checks the fields itself. So it says.
             kind = {"group": "", "version": "v1", "kind": "Pod"}
-            patch = {"x-kubernetes-group-version-kind": kind, "parameters": [{"name": "fieldValidation", "in": "query"}]}
+            asked = [{"name": "fieldValidation", "in": "query"}]
+            patch = {"x-kubernetes-group-version-kind": kind, "parameters": asked}
             return {"openapi": "3.0.0", "paths": {"/api/v1/namespaces/{namespace}/pods/{name}": {"patch": patch}}}
         kinds = self.kinds.get(path.removeprefix("apis/").removeprefix("api/"))
         return kinds and {
