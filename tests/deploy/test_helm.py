@@ -6,7 +6,7 @@ import re
 import pytest
 import yaml
 
-from support import keys, kube_schemas, tools
+from support import keys, kube_schemas, settings
 from support.helm import CHART, Helm, Refused, render
 from support.kube_objects import gaps, walk
 
@@ -54,9 +54,9 @@ def test_what_belongs_together_meets(release):
     assert gaps(release.objects, release.hooks) == []
 
 
-def test_the_grace_period_holds_the_drain_and_a_margin(release):
-    delay, timeout = keys.drain(release.of("ConfigMap")[0]["data"])
-    assert release.pod()["terminationGracePeriodSeconds"] >= delay + timeout + 5
+def test_the_grace_period_holds_the_drain_and_a_margin(release, binary):
+    drain = settings.drain(keys.effective(binary, release.of("ConfigMap")[0]["data"]))
+    assert release.pod()["terminationGracePeriodSeconds"] >= drain + settings.MARGIN
     assert "lifecycle" not in release.container(), "the delay is Nessen's own"
 
 
@@ -74,8 +74,7 @@ def test_the_settings_are_ones_that_nessen_takes(release, binary, tmp_path):
             file.write_text(text)
             value = str(file)
         environment[name] = value
-    said = tools.run(binary, "check", env=environment)
-    assert re.search(r"admin\.port +9090 +environment ADMIN_PORT", said.stdout)
+    assert keys.effective(binary, environment, files=True)["admin.port"] == "9090"
 
 
 def test_the_mounted_files_are_those_that_are_named():

@@ -2,7 +2,6 @@
 
 import copy
 import json
-import re
 
 import pytest
 import yaml
@@ -83,14 +82,7 @@ def test_the_labels_and_the_account_are_the_same(base, chart):
 
 def test_the_settings_are_the_same(base, chart, binary):
     """Not the same keys: the base writes defaults down. But the same values hold."""
-
-    def holding(things):
-        code, said = keys.check(binary, things["ConfigMap"]["data"])
-        assert code == 0, said
-        # name, value, origin; what auto stands for is in the origin
-        return {found[1]: found[2] for found in re.finditer(r"^([a-z0-9_]+\.[a-z0-9_]+) +([^ =].*?)  +\S", said, re.M)}
-
-    ours, theirs = holding(chart), holding(base)
+    ours, theirs = (keys.effective(binary, things["ConfigMap"]["data"]) for things in (chart, base))
     assert len(ours) > 50
     ours["log.format"] = ours["log.format"].replace("auto", "json")  # without a terminal
     assert ours == theirs
