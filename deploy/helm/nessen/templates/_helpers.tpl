@@ -1,0 +1,133 @@
+{{/* Names and labels that the templates share. */}}
+
+{{- define "nessen.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
+{{- end }}
+
+{{/*
+The name of the objects. It is a service's name too, so it has no dots and begins with a letter, and release
+names may have 53 characters, so that two of them never become one by cutting.
+*/}}
+{{- define "nessen.fullname" -}}
+{{- $name := .Release.Name | replace "." "-" }}
+{{- if .Values.fullnameOverride }}
+{{- .Values.fullnameOverride }}
+{{- else if contains (include "nessen.name" .) $name }}
+{{- include "nessen.fit" (printf "%s%s" (ternary "nessen-" "" (regexMatch "^[0-9]" $name)) $name) }}
+{{- else if regexMatch "^[0-9]" $name }}
+{{- include "nessen.fit" (printf "%s-%s" (include "nessen.name" .) $name) }}
+{{- else }}
+{{- include "nessen.fit" (printf "%s-%s" $name (include "nessen.name" .)) }}
+{{- end }}
+{{- end }}
+
+{{/* At most 63 characters; what has to be cut is told apart by a hash. */}}
+{{- define "nessen.fit" -}}
+{{- if gt (len .) 63 }}
+{{- printf "%s-%s" (trunc 54 . | trimSuffix "-") (sha256sum . | trunc 8) }}
+{{- else }}
+{{- . }}
+{{- end }}
+{{- end }}
+
+{{/* Another object's name: include "nessen.named" (list . "dashboard"). */}}
+{{- define "nessen.named" -}}
+{{- include "nessen.fit" (printf "%s-%s" (include "nessen.fullname" (first .)) (last .)) }}
+{{- end }}
+
+{{- define "nessen.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "nessen.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{/* The pod of `helm test`: another name, or the service would send it requests. */}}
+{{- define "nessen.testLabels" -}}
+app.kubernetes.io/name: {{ printf "%s-test" (include "nessen.name" . | trunc 58) }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "nessen.commonLabels" -}}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/part-of: nessen
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+{{- end }}
+
+{{- define "nessen.labels" -}}
+{{ include "nessen.selectorLabels" . }}
+{{ include "nessen.commonLabels" . }}
+{{- end }}
+
+{{- define "nessen.serviceAccountName" -}}
+{{- if .Values.serviceAccount.create }}
+{{- default (include "nessen.fullname" .) .Values.serviceAccount.name }}
+{{- else }}
+{{- default "default" .Values.serviceAccount.name }}
+{{- end }}
+{{- end }}
+
+{{/* A port of a node or of a balancer is open to the outside: there, the admin port has a service of its own. */}}
+{{- define "nessen.adminService" -}}
+{{- if eq .Values.service.type "ClusterIP" }}
+{{- include "nessen.fullname" . }}
+{{- else }}
+{{- include "nessen.named" (list . "admin") }}
+{{- end }}
+{{- end }}
+
+{{- define "nessen.image" -}}
+{{- $image := .Values.image }}
+{{- if $image.digest }}
+{{- printf "%s@%s" $image.repository $image.digest }}
+{{- else }}
+{{- printf "%s:%s" $image.repository (default .Chart.AppVersion $image.tag) }}
+{{- end }}
+{{- end }}
+
+{{/*
+What the ConfigMap holds: settings by their names in the environment. A number goes through JSON, since a
+template writes 1048576 as 1.048576e+06.
+*/}}
+{{- define "nessen.environment" -}}
+PORT: "3000"
+ADMIN_PORT: "9090"
+DRAIN_DELAY: {{ printf "%ds" (int .Values.shutdown.drainDelaySeconds) | quote }}
+SHUTDOWN_TIMEOUT: {{ printf "%ds" (int .Values.shutdown.drainTimeoutSeconds) | quote }}
+{{- with .Values.upstream }}
+UPSTREAM: {{ (kindIs "slice" . | ternary (join "," .) .) | quote }}
+{{- end }}
+{{- range $name, $value := .Values.config }}
+{{ $name }}: {{ kindIs "string" $value | ternary $value (toJson $value) | quote }}
+{{- end }}
+{{- end }}
+
+{{/* The settings that are mounted as files: of secrets that exist, and of the one that the operator writes. */}}
+{{- define "nessen.secretNames" -}}
+{{- range .Values.secrets }}
+- {{ .name }}
+{{- end }}
+{{- if .Values.externalSecret.enabled }}
+{{- range .Values.externalSecret.data }}
+- {{ .name }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* What a schema cannot say, said before anything is installed. */}}
+{{- define "nessen.validate" -}}
+{{- $names := include "nessen.secretNames" . | fromYamlArray }}
+{{- if ne (len $names) (len (uniq $names)) }}
+{{- fail (printf "secrets: a name comes twice in %s" (join ", " $names)) }}
+{{- end }}
+{{- range $names }}
+{{- if hasKey $.Values.config . }}
+{{- fail (printf "%s is set in config and as a secret" .) }}
+{{- end }}
+{{- end }}
+{{- if and .Values.upstream (has "UPSTREAM" $names) }}
+{{- fail "UPSTREAM is set by upstream and as a secret" }}
+{{- end }}
+{{- if and .Values.autoscaling.enabled (gt (int .Values.autoscaling.minReplicas) (int .Values.autoscaling.maxReplicas)) }}
+{{- fail "autoscaling.minReplicas is over autoscaling.maxReplicas" }}
+{{- end }}
+{{- end }}
