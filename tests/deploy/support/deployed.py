@@ -20,6 +20,8 @@ CLOUD_RUN_GRACE, CLOUD_RUN_MARGIN = 10, 2
 # What holds where nothing is said.
 KUBERNETES_GRACE, COMPOSE_GRACE, ECS_GRACE, SYSTEMD_GRACE = 30, 10, 30, 90
 KINDS = ["kubernetes", "cloud run", "compose", "ecs", "systemd"]
+# Variables of what ran there before, which a manifest keeps to show that they do no harm (docs/migrating.md).
+KEPT = {"deploy/migrating/nessen.yaml": {"NODE_ENV", "NODE_OPTIONS"}}
 SKIPPED = {".git", "target", "node_modules", "tests", ".github", ".ci"}
 
 
@@ -40,6 +42,8 @@ class Deployed:
 
         def way_out(part):
             before, environment = part
+            kept = KEPT.get(self.where.split(":")[0], set())
+            environment = {name: value for name, value in environment.items() if name not in kept}
             return before + settings.drain(keys.effective(binary, environment))
 
         return max(map(way_out, self.main), default=0) + sum(map(way_out, self.side)) + self.margin
