@@ -6,8 +6,7 @@ import subprocess
 import pytest
 import yaml
 
-from support import promql, promql_traffic, tools
-from support.promql_server import Prometheus
+from support import promql, tools
 
 FOLDER = tools.ROOT / "deploy/prometheus"
 RULES = FOLDER / "rules.yml"
@@ -23,36 +22,6 @@ def rules():
 
 def alerts():
     return [rule for rule in rules() if "alert" in rule]
-
-
-@pytest.fixture(scope="module")
-def busy(binary, tmp_path_factory):
-    """(server, Prometheus that scrapes it and evaluates the rules), both with something to tell."""
-    from support.server import Nessen
-
-    folder = tmp_path_factory.mktemp("prometheus")
-    app, app_port = promql_traffic.serve_app()
-    held, closed = promql_traffic.closed_port()
-    config = folder / "nessen.toml"
-    config.write_text(promql_traffic.CONFIG.format(app=app_port, closed=closed))
-    server = Nessen(binary, ["--config", str(config)], {}).wait_listening()
-    prometheus = None
-    try:
-        promql_traffic.drive(server)
-        prometheus = Prometheus(folder, [server.address], RULES)
-        scrapes = "count_over_time(up{job=\"nessen\"}[1m])"
-        prometheus.until(lambda: any(float(one["value"][1]) >= 3 for one in prometheus.query(scrapes)))
-        # Between two scrapes, so that rates see counters move.
-        promql_traffic.drive(server)
-        prometheus.until(lambda: any(float(one["value"][1]) >= 6 for one in prometheus.query(scrapes)))
-        yield server, prometheus
-    finally:
-        if prometheus:
-            prometheus.stop()
-        server.kill()
-        app.shutdown()
-        app.server_close()
-        held.close()
 
 
 @pytest.mark.parametrize("name", ["prometheus.yml", "dns.yml", "compose.yml"])

@@ -74,6 +74,10 @@ class Prometheus:
     def query(self, expr):
         return self.api("query", query=expr)["result"]
 
+    def scrapes(self):
+        """How often the target was scraped."""
+        return max((float(one["value"][1]) for one in self.query('count_over_time(up{job="nessen"}[1h])')), default=0)
+
     def stop(self):
         if self.process.poll() is None:
             self.process.kill()

@@ -4,6 +4,14 @@ import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import pytest
+
+from . import tools
+from .promql_server import Prometheus
+from .server import Nessen
+
+RULES = tools.ROOT / "deploy/prometheus/rules.yml"
+
 CONFIG = """
 [[route]]
 path = "/"
@@ -54,8 +62,39 @@ def closed_port():
 
 def drive(server):
     """Answers, failures, refusals and probes, each of the routes once or more."""
-    for path, statuses in [("/", {200}), ("/broken", {500}), ("/down", {502}), ("/limited", {200, 429}), ("/limited", {429})]:
-        assert server.get(path)[0] in statuses, path
+    for path, status in [("/", 200), ("/broken", 500), ("/down", 502)]:
+        assert server.get(path)[0] == status, path
+    # One is served, and refused is whatever comes after it.
+    server.get("/limited")
+    assert server.get("/limited")[0] == 429
     for path in ["/health", "/ready", "/version"]:
         server.get(path)
     server.get("/" + "x" * 9000)
+
+
+@pytest.fixture(scope="session")
+def busy(binary, tmp_path_factory):
+    """(server, Prometheus that scrapes it and evaluates the rules), both with something to tell."""
+    folder = tmp_path_factory.mktemp("prometheus")
+    app, app_port = serve_app()
+    held, closed = closed_port()
+    config = folder / "nessen.toml"
+    config.write_text(CONFIG.format(app=app_port, closed=closed))
+    server = Nessen(binary, ["--config", str(config)], {})
+    prometheus = None
+    try:
+        server.wait_listening()
+        drive(server)
+        prometheus = Prometheus(folder, [server.address], RULES)
+        prometheus.until(lambda: prometheus.scrapes() >= 3)
+        # Between two scrapes, so that rates see counters move.
+        drive(server)
+        prometheus.until(lambda: prometheus.scrapes() >= 6)
+        yield server, prometheus
+    finally:
+        if prometheus:
+            prometheus.stop()
+        server.kill()
+        app.shutdown()
+        app.server_close()
+        held.close()
