@@ -118,7 +118,7 @@ def test_every_variable_is_defined_and_used(dashboard):
             for name, matchers in promql.selectors(target["expr"]):
                 assert 'job=~"$job"' in matchers, f"{panel['title']}: {name}"
     job = next(variable for variable in dashboard["templating"]["list"] if variable["name"] == "job")
-    assert job["allValue"] is None and job["current"]["value"] == ["nessen"]
+    assert "allValue" not in job and job["current"]["value"] == ["nessen"]
 
 
 def test_every_query_parses(dashboard, tmp_path):
