@@ -1,0 +1,85 @@
+"""A real Prometheus on loopback, with its data in a folder that goes with the test."""
+
+import json
+import re
+import subprocess
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+
+import yaml
+
+from . import tools
+
+
+class Prometheus:
+    def __init__(self, folder, targets, rules=None, interval="1s"):
+        config = {
+            "global": {"scrape_interval": interval, "evaluation_interval": interval},
+            "rule_files": [str(rules)] if rules else [],
+            "scrape_configs": [{"job_name": "nessen", "static_configs": [{"targets": targets}]}],
+        }
+        (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
+        self.log = (folder / "prometheus.log").open("w+")
+        command = [
+            tools.need("prometheus"),
+            f"--config.file={folder}/prometheus.yml",
+            f"--storage.tsdb.path={folder}/data",
+            "--web.listen-address=127.0.0.1:0",
+        ]
+        self.process = subprocess.Popen(command, stdout=self.log, stderr=subprocess.STDOUT)
+        try:
+            self.address = self.until(self._listening)
+            self.until(self._ready)
+        except BaseException:
+            self.stop()
+            raise
+
+    def _output(self):
+        self.log.flush()
+        with open(self.log.name) as log:
+            return log.read()
+
+    def _listening(self):
+        # With port 0 the line of the listener itself has the port that the system chose.
+        found = re.findall(r"address=(127\.0\.0\.1:[1-9]\d*)", self._output())
+        return found[0] if found else None
+
+    def _ready(self):
+        try:
+            return urllib.request.urlopen(f"http://{self.address}/-/ready", timeout=5).status == 200
+        except (urllib.error.URLError, ConnectionError):
+            return None
+
+    def until(self, asked, timeout=30):
+        """What `asked` answers, as soon as that is something."""
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline:
+            assert self.process.poll() is None, f"Prometheus ended:\n{self._output()}"
+            answer = asked()
+            if answer:
+                return answer
+            time.sleep(0.1)  # it tells nobody when it has scraped
+        raise AssertionError(f"it did not come to that within {timeout} s:\n{self._output()[-4000:]}")
+
+    def api(self, path, **parameters):
+        url = f"http://{self.address}/api/v1/{path}?{urllib.parse.urlencode(parameters)}"
+        try:
+            with urllib.request.urlopen(url, timeout=10) as answer:
+                return json.load(answer)["data"]
+        except urllib.error.HTTPError as error:
+            raise AssertionError(f"{parameters}: {error.read().decode()}") from None
+
+    def query(self, expr):
+        return self.api("query", query=expr)["result"]
+
+    def scrapes(self):
+        """How often the target was scraped."""
+        return max((float(one["value"][1]) for one in self.query('count_over_time(up{job="nessen"}[1h])')), default=0)
+
+    def stop(self):
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        self.log.close()
