@@ -8,7 +8,7 @@ use crate::config::keys;
 use crate::refusal::Reason;
 use crate::telemetry::names;
 
-const PAGES: [&str; 10] = [
+const PAGES: [&str; 13] = [
     "README.md",
     "ARCHITECTURE.md",
     "CHANGELOG.md",
@@ -18,6 +18,9 @@ const PAGES: [&str; 10] = [
     "docs/CONFIGURATION.md",
     "docs/proxy.md",
     "docs/routes.md",
+    "docs/deployment.md",
+    "docs/migrating.md",
+    "docs/runbook.md",
     "docs/static-files.md",
 ];
 

@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from . import tools
-from .promql_server import Prometheus
+from .prometheus import Prometheus
 from .server import Nessen
 
 RULES = tools.ROOT / "deploy/prometheus/rules.yml"
@@ -85,7 +85,7 @@ def busy(binary, tmp_path_factory):
     try:
         server.wait_listening()
         drive(server)
-        prometheus = Prometheus(folder, [server.address], RULES)
+        prometheus = Prometheus(folder, {"nessen": server.address}, RULES)
         prometheus.until(lambda: prometheus.scrapes() >= 3)
         # Between two scrapes, so that rates see counters move.
         drive(server)
