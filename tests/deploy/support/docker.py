@@ -1,0 +1,133 @@
+"""Containers and compose projects that end with their test."""
+
+import json
+import os
+import socket
+import subprocess
+import time
+import uuid
+
+from support.tools import ROOT, run
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def image():
+    """The image to check: NESSEN_IMAGE, or what the Dockerfile makes."""
+    given = os.environ.get("NESSEN_IMAGE")
+    if given:
+        return given
+    revision = run("git", "rev-parse", "HEAD", check=False).stdout.strip() or "unknown"
+    version = next(line.split('"')[1] for line in (ROOT / "Cargo.toml").open() if line.startswith("version"))
+    arguments = ["--build-arg", f"VERSION={version}", "--build-arg", f"REVISION={revision}"]
+    run("docker", "build", "-q", "-t", f"nessen:{version}", *arguments, ".", timeout=3600)
+    return f"nessen:{version}"
+
+
+def inspect(name, kind="container"):
+    return json.loads(run("docker", kind, "inspect", name).stdout)[0]
+
+
+def last_log_line(container):
+    done = run("docker", "logs", "--tail", "1", container)
+    return (done.stdout + done.stderr).strip()
+
+
+class Container:
+    """`docker run -d`, for as long as the `with`."""
+
+    def __init__(self, image, *arguments, options=(), **environment):
+        self.name = f"nessen-test-{uuid.uuid4().hex[:8]}"
+        settings = [part for name, value in environment.items() for part in ("-e", f"{name}={value}")]
+        self.command = ["docker", "run", "-d", "--name", self.name, *options, *settings, image, *arguments]
+
+    def __enter__(self):
+        self.since = int(time.time()) - 1
+        try:
+            run(*self.command)
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        run("docker", "rm", "-f", "-v", self.name, check=False)
+
+    @property
+    def state(self):
+        return inspect(self.name)["State"]
+
+    def port(self):
+        """Where its port 3000 is on this host."""
+        return int(run("docker", "port", self.name, "3000").stdout.split()[0].rsplit(":", 1)[1])
+
+    def wait_health(self, wanted, timeout=60):
+        """Until its own health check says `healthy` or `unhealthy`: since its start, or within the time."""
+        for event in events(self.name, "health_status", self.since, timeout):
+            if event == f"health_status: {wanted}":
+                return True
+        raise AssertionError(f"not {wanted}: {self.state}\n{run('docker', 'logs', self.name).stdout[-2000:]}")
+
+    def wait_exit(self, timeout=60):
+        """Its exit code."""
+        return int(run("docker", "wait", self.name, timeout=timeout).stdout)
+
+
+def events(container, kind, since, timeout):
+    """Yields `kind` or `kind: what` as the engine reports them. What has been since `since` comes first, so
+    nothing is missed; the engine itself ends the list when the time is over."""
+    command = ["docker", "events", "--since", str(since), "--until", str(int(time.time()) + timeout)]
+    command += ["--filter", f"container={container}", "--filter", f"event={kind}", "--format", "{{.Status}}"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as listening:
+        try:
+            for line in listening.stdout:
+                yield line.strip()
+        finally:
+            listening.kill()
+
+
+class Project:
+    """docker-compose.yml as a project of its own: other ports, another network, gone at the end."""
+
+    def __init__(self, image):
+        self.name = f"nessen-test-{uuid.uuid4().hex[:8]}"
+        self.port, self.prometheus_port = free_port(), free_port()
+        self.net = f"172.30.{40 + os.getpid() % 200}"
+        self.environment = {
+            **os.environ,
+            "NESSEN_IMAGE": image,
+            "NESSEN_NET": self.net,
+            "HTTP_PORT": str(self.port),
+            "HTTPS_PORT": str(free_port()),
+            "PROMETHEUS_PORT": str(self.prometheus_port),
+            "COMPOSE_ANSI": "never",
+        }
+
+    def compose(self, *arguments, check=True, timeout=600, **environment):
+        command = ["docker", "compose", "-p", self.name, *arguments]
+        return run(*command, check=check, timeout=timeout, env={**self.environment, **environment})
+
+    def __enter__(self):
+        try:
+            self.compose("build", "app")
+            self.compose("up", "-d", "--wait")
+        except BaseException:
+            print(self.compose("logs", "--tail", "20", check=False).stdout)
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        self.compose("--profile", "*", "down", "-v", "--remove-orphans", "-t", "1", check=False)
+
+    def container(self, service):
+        """The name of a service's container."""
+        return f"{self.name}-{service}-1"
+
+    def back(self, *services, **environment):
+        """Makes services what the file says they are, and waits until they are healthy."""
+        self.compose("up", "-d", "--wait", *services, **environment)
