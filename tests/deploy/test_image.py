@@ -91,12 +91,17 @@ def test_the_health_check_fails_where_nothing_answers(image):
 
 
 @pytest.mark.docker
-@pytest.mark.parametrize(("name", "value"), [("MAX_BODY_SIZE", "lots"), ("NESSEN_LIMITS_MAX_BODY", "1MiB")])
-def test_a_wrong_value_ends_it_with_78_and_the_reason_in_the_last_line(image, name, value):
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("MAX_BODY_SIZE", "lots", '"lots" (environment MAX_BODY_SIZE): not a size'),
+        ("NESSEN_LIMITS_MAX_BODY", "1MiB", "NESSEN_LIMITS_MAX_BODY (environment): no such variable"),
+    ],
+)
+def test_a_wrong_value_ends_it_with_78_and_the_reason_in_the_last_line(image, name, value, reason):
     with docker.Container(image, options=HARDENED, **{name: value}) as container:
         assert container.wait_exit() == 78
-        line = docker.last_log_line(container.name)
-        assert name in line and value in line, line
+        assert reason in docker.last_log_line(container.name)
 
 
 @pytest.mark.docker
@@ -116,5 +121,7 @@ def test_64_mib_survive_a_mixed_load(image):
         assert state["OOMKilled"] is False and state["Running"] is True, state
         assert state["Pid"] == before["Pid"] and docker.inspect(container.name)["RestartCount"] == 0
         assert state["Health"]["Status"] == "healthy", state["Health"]
-        assert not [probe for probe in load.probes if probe[0] != 200]
+        # An orchestrator gives up after three in a row, and so does the image's own check.
+        missed = load.missed()
+        assert not any(all(missed[at : at + 3]) for at in range(len(missed) - 2)), load.probes
         load.must_have_been_felt()

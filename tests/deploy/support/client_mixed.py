@@ -21,7 +21,7 @@ class Mixed:
     """Slow heads, slow bodies that hold what they have sent, readers that do not read; each comes again when
     it is thrown out."""
 
-    SLOW = {"head": 100, "body": 60, "trickle": 60, "reader": 40}
+    SLOW = {"head": 40, "body": 40, "trickle": 30, "reader": 30}
 
     def __init__(self, port):
         self.port, self.slow_connections = port, 0
@@ -104,9 +104,13 @@ class Mixed:
         await asyncio.sleep(20)
 
     def answered(self):
-        """Requests that the fast clients had an answer to."""
-        totals = [re.search(r"(\d+) requests in|, (\d+) done,", output) for output in self.outputs]
-        return sum(int(next(filter(None, total.groups()))) for total in totals if total)
+        """Requests of the fast clients that were served: 2xx."""
+        served = 0
+        for output in self.outputs:
+            of_wrk, of_h2load = re.search(r"(\d+) requests in", output), re.search(r"status codes: (\d+) 2xx", output)
+            not_served = re.search(r"Non-2xx or 3xx responses: (\d+)", output)
+            served += int((of_wrk or of_h2load).group(1)) - (int(not_served.group(1)) if not_served else 0)
+        return served
 
     def refused(self):
         """How often each reason was given."""
@@ -117,9 +121,13 @@ class Mixed:
     def report(self):
         times = sorted(seconds for _, seconds in self.probes)
         return (
-            f"{self.answered()} answers to fast clients, {self.slow_connections} slow connections; "
-            f"{len(times)} probes, the slowest {times[-1] * 1000:.0f} ms; refused: {self.refused()}"
+            f"{self.answered()} requests of fast clients served, {self.slow_connections} slow connections; "
+            f"{len(times)} probes, {self.missed().count(True)} missed, the slowest {times[-1] * 1000:.0f} ms; refused: {self.refused()}"
         )
+
+    def missed(self):
+        """Of each probe whether it failed."""
+        return [status != 200 for status, _ in self.probes]
 
     def must_have_been_felt(self):
         """A load that nobody noticed shows nothing."""

@@ -66,11 +66,8 @@ class Container:
         return int(run("docker", "port", self.name, "3000").stdout.split()[0].rsplit(":", 1)[1])
 
     def wait_health(self, wanted, timeout=60):
-        """Until its own health check says `healthy` or `unhealthy`: since its start, or within the time."""
-        for event in events(self.name, "health_status", self.since, timeout):
-            if event == f"health_status: {wanted}":
-                return True
-        raise AssertionError(f"not {wanted}: {self.state}\n{run('docker', 'logs', self.name).stdout[-2000:]}")
+        """Until its own health check says `healthy` or `unhealthy`, or has said so since its start."""
+        return wait_health(self.name, wanted, self.since, timeout)
 
     def wait_exit(self, timeout=60):
         """Its exit code."""
@@ -78,10 +75,11 @@ class Container:
 
 
 def events(container, kind, since, timeout):
-    """Yields `kind` or `kind: what` as the engine reports them. What has been since `since` comes first, so
-    nothing is missed; the engine itself ends the list when the time is over."""
+    """Yields what the engine reports of a container, with the exit code of a `die`. What has been since
+    `since` comes first, so nothing is missed; the engine itself ends the list when the time is over."""
     command = ["docker", "events", "--since", str(since), "--until", str(int(time.time()) + timeout)]
-    command += ["--filter", f"container={container}", "--filter", f"event={kind}", "--format", "{{.Status}}"]
+    command += ["--filter", f"container={container}", "--filter", f"event={kind}"]
+    command += ["--format", "{{.Status}}{{with .Actor.Attributes.exitCode}}: {{.}}{{end}}"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as listening:
         try:
             for line in listening.stdout:
@@ -90,31 +88,48 @@ def events(container, kind, since, timeout):
             listening.kill()
 
 
+def wait_health(container, wanted, since, timeout=60):
+    if f"health_status: {wanted}" in events(container, "health_status", since, timeout):
+        return True
+    state, logs = inspect(container)["State"], run("docker", "logs", "--tail", "20", container)
+    raise AssertionError(f"not {wanted}: {state}\n{logs.stdout}{logs.stderr}")
+
+
 class Project:
-    """docker-compose.yml as a project of its own: other ports, another network, gone at the end."""
+    """docker-compose.yml as a project of its own: other ports, another network, gone at the end.
+
+    No `--no-deps` anywhere: Compose takes a service that was made so for another one, and makes it anew, and
+    nginx as well, the next time that it is asked for all."""
 
     def __init__(self, image):
         self.name = f"nessen-test-{uuid.uuid4().hex[:8]}"
         self.port, self.prometheus_port = free_port(), free_port()
         self.net = f"172.30.{40 + os.getpid() % 200}"
+        self.touched = False
         self.environment = {
             **os.environ,
-            "NESSEN_IMAGE": image,
-            "NESSEN_NET": self.net,
+            "IMAGE": image,
+            "INSIDE_NET": self.net,
             "HTTP_PORT": str(self.port),
             "HTTPS_PORT": str(free_port()),
             "PROMETHEUS_PORT": str(self.prometheus_port),
             "COMPOSE_ANSI": "never",
         }
 
-    def compose(self, *arguments, check=True, timeout=600, **environment):
+    def compose(self, *arguments, check=True, **environment):
+        self.touched = True
         command = ["docker", "compose", "-p", self.name, *arguments]
-        return run(*command, check=check, timeout=timeout, env={**self.environment, **environment})
+        return run(*command, check=check, env={**self.environment, **environment})
+
+    def whole(self):
+        """As the file says it is, and healthy."""
+        self.compose("up", "-d", "--wait")
+        self.touched = False
 
     def __enter__(self):
         try:
             self.compose("build", "app")
-            self.compose("up", "-d", "--wait")
+            self.whole()
         except BaseException:
             print(self.compose("logs", "--tail", "20", check=False).stdout)
             self.__exit__()
@@ -127,7 +142,3 @@ class Project:
     def container(self, service):
         """The name of a service's container."""
         return f"{self.name}-{service}-1"
-
-    def back(self, *services, **environment):
-        """Makes services what the file says they are, and waits until they are healthy."""
-        self.compose("up", "-d", "--wait", *services, **environment)
