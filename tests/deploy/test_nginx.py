@@ -234,9 +234,10 @@ def test_a_request_is_told_what_nginx_knows_and_nothing_that_the_client_claims(b
 
 
 def test_where_a_replica_takes_no_connection_a_post_goes_to_another(before):
-    with socket.create_server(("127.0.0.1", 0)) as gone:
-        refuses = f"127.0.0.1:{gone.getsockname()[1]}"
-    with Recorder() as upstream:
+    with socket.socket() as taken, Recorder() as upstream:
+        # Bound, so that nobody else gets the port, and not listening.
+        taken.bind(("127.0.0.1", 0))
+        refuses = f"127.0.0.1:{taken.getsockname()[1]}"
         nginx = before(refuses, refuses, upstream.address)
         assert [ask(nginx.port, "/", "POST", body=b"x").status for _ in range(20)] == [200] * 20
 

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import threading
 
-from support.docker import free_port
+from support.docker import free_ports
 from support.tools import ROOT, need, run
 
 
@@ -47,7 +47,7 @@ class Nginx:
 
     def __init__(self, folder, upstreams, tls=False):
         self.folder, self.program = folder, need("nginx")
-        self.port, self.health_port, self.tls_port = free_port(), free_port(), free_port()
+        self.port, self.health_port, self.tls_port = free_ports(3)
         self.conf = copy(folder, upstreams, (self.port, self.health_port, self.tls_port), tls)
 
     def __enter__(self):

@@ -6,14 +6,18 @@ import socket
 import subprocess
 import time
 import uuid
+from contextlib import ExitStack
 
 from support.tools import ROOT, run
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+def free_ports(count):
+    """Ports that nobody listens on, each another one."""
+    with ExitStack() as held:
+        probes = [held.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [probe.getsockname()[1] for probe in probes]
 
 
 def image():
@@ -103,7 +107,7 @@ class Project:
 
     def __init__(self, image):
         self.name = f"nessen-test-{uuid.uuid4().hex[:8]}"
-        self.port, self.prometheus_port = free_port(), free_port()
+        self.port, tls_port, self.prometheus_port = free_ports(3)
         self.net = f"172.30.{40 + os.getpid() % 200}"
         self.touched = False
         self.environment = {
@@ -111,7 +115,7 @@ class Project:
             "IMAGE": image,
             "INSIDE_NET": self.net,
             "HTTP_PORT": str(self.port),
-            "HTTPS_PORT": str(free_port()),
+            "HTTPS_PORT": str(tls_port),
             "PROMETHEUS_PORT": str(self.prometheus_port),
             "COMPOSE_ANSI": "never",
         }
