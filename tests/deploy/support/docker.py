@@ -108,7 +108,7 @@ class Project:
     def __init__(self, image):
         self.name = f"nessen-test-{uuid.uuid4().hex[:8]}"
         self.port, tls_port, self.prometheus_port = free_ports(3)
-        self.net = f"172.30.{40 + os.getpid() % 200}"
+        self.net = f"10.231.{40 + os.getpid() % 200}"
         self.touched = False
         self.environment = {
             **os.environ,
