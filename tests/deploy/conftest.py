@@ -12,7 +12,7 @@ import pytest
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).parent))
 
-from support import tools  # noqa: E402
+from support import docker, tools  # noqa: E402
 from support.promql_traffic import busy  # noqa: E402, F401
 from support.server import Nessen  # noqa: E402
 
@@ -48,3 +48,9 @@ def nessen(binary):
     yield start
     for server in started:
         server.kill()
+
+
+@pytest.fixture(scope="session")
+def image():
+    """The image to check: NESSEN_IMAGE, or what the Dockerfile makes."""
+    return docker.image()
