@@ -92,7 +92,7 @@ fn judge(request: &Request, fault: &str, answer: Result<&Answer, &Broken>) -> Re
         Ok(answer) => answer,
         Err(Broken::Syntax(what)) => return Err(format!("no HTTP: {what}")),
         Err(Broken::Ended(End::Open)) => return Err("no answer, and no end".to_owned()),
-        Err(_) => return Ok("cut before its head".to_owned()),
+        Err(why) => return Ok(format!("cut before its head: {why:?}")),
     };
     if answer.all("content-type") == ["application/problem+json"] {
         return match (answer.status, answer.code().as_str(), &answer.cut) {
@@ -220,5 +220,12 @@ fn no_answer_ends_up_with_somebody_else() {
         fates.iter().filter(|(key, _)| key.starts_with(what)).map(|(_, count)| count).sum()
     };
     let (all, served) = (well("well free"), well("well free: whole"));
-    assert!(served * 100 >= all * 97, "only {served} of {all} that could be served: {fates:?}");
+    let refused: Vec<_> = server
+        .metrics()
+        .into_iter()
+        .filter(|(name, count)| name.starts_with("nessen_rejections_total") && *count > 0.0)
+        .collect();
+    say(&format!("refused: {refused:?}"));
+    let told = format!("only {served} of {all} that could be served: {fates:?}; refused: {refused:?}");
+    assert!(served * 100 >= all * 97, "{told}");
 }
