@@ -252,6 +252,17 @@ def test_where_a_replica_takes_no_connection_a_post_goes_to_another(before):
         assert [ask(nginx.port, "/", "POST", body=b"x").status for _ in range(20)] == [200] * 20
 
 
+def test_an_upload_that_is_never_finished_takes_no_room_of_nginx(before):
+    with Recorder() as upstream:
+        nginx = before(upstream.address)
+        with socket.create_connection(("127.0.0.1", nginx.port), timeout=10) as connection:
+            connection.sendall(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2000000\r\n\r\n" + bytes(1900000))
+            # Whatever it comes to, Nessen is asked before the end is there.
+            read_answer(connection)
+        assert [head[0] for head in upstream.heads] == ["POST / HTTP/1.1"]
+    assert not list((nginx.folder / "client_body").iterdir())
+
+
 def test_a_post_that_may_have_been_seen_is_not_sent_again(before):
     with Recorder(answer=b"") as silent:
         nginx = before(silent.address)
