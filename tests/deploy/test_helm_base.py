@@ -8,6 +8,7 @@ import yaml
 
 from support import keys, tools
 from support.helm import render
+from support.manifests import matches
 
 BASE = tools.ROOT / "k8s/base"
 
@@ -86,3 +87,13 @@ def test_the_settings_are_the_same(base, chart, binary):
     assert len(ours) > 50
     ours["log.format"] = ours["log.format"].replace("auto", "json")  # without a terminal
     assert ours == theirs
+
+
+def test_both_may_be_in_one_namespace(base):
+    """A selector that takes the pods of the other as well mixes traffic, and a pod with two budgets is never evicted."""
+    release = {thing["kind"]: thing for thing in render("web").objects}
+    for ours, theirs in ((base, release), (release, base)):
+        labels = theirs["Deployment"]["spec"]["template"]["metadata"]["labels"]
+        for kind in ("Deployment", "PodDisruptionBudget"):
+            assert not matches(ours[kind]["spec"]["selector"], labels), kind
+        assert not matches({"matchLabels": ours["Service"]["spec"]["selector"]}, labels)

@@ -28,6 +28,8 @@ REFUSED = [
     ({"upstream": ["http://app:8080", "https://app"]}, "'/upstream/1'"),
     ({"config": {"PORT": "80"}}, "'/config/PORT'"),
     ({"config": {"DRAIN_DELAY": "60s"}}, "'/config/DRAIN_DELAY'"),
+    ({"extraEnv": [{"name": "DRAIN_DELAY", "value": "60s"}]}, "'/extraEnv/0/name'"),
+    ({"extraEnv": [{"name": "PORT", "value": "80"}]}, "'/extraEnv/0/name'"),
     ({"config": {"SHUTDOWN_DRAIN_TIMEOUT_SECONDS": 60}}, "'/config/SHUTDOWN_DRAIN_TIMEOUT_SECONDS'"),
     ({"config": {"max-body": "1MiB"}}, "'/config': additional properties 'max-body' not allowed"),
     ({"config": {"MAX_BODY_SIZE": ["1MiB"]}}, "'/config/MAX_BODY_SIZE'"),

@@ -167,6 +167,20 @@ def test_policies_open_ports_that_are_there_and_deny_the_rest(render):
 
 
 @EVERYWHERE
+def test_names_are_resolved_by_the_cluster_and_by_a_cache_on_the_node(render):
+    asked = 0
+    for item in of_kind(manifests.rendered(render), "NetworkPolicy"):
+        for rule in item["spec"].get("egress", []):
+            if {port["port"] for port in rule.get("ports", [])} == {53}:
+                cluster, node = rule["to"]
+                for label in ("kube-dns", "node-local-dns"):
+                    assert matches(cluster["podSelector"], {"k8s-app": label}), called(item)
+                assert node == {"ipBlock": {"cidr": "169.254.20.10/32"}}, called(item)
+                asked += 1
+    assert asked == 2, "Nessen's policy, and that of what is behind it"
+
+
+@EVERYWHERE
 def test_the_admin_port_is_for_the_monitoring_namespace_alone(render):
     policy = named(manifests.rendered(render), "NetworkPolicy", "nessen")
     for rule in policy["spec"]["ingress"]:

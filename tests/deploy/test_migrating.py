@@ -104,3 +104,9 @@ def test_the_page_names_every_variable(migration):
     text = section(migration.name) + (section("In front of an application") if migration.name in PROXIED else "")
     for entry in migration.container["env"]:
         assert f"`{entry['name']}" in text, entry["name"]
+
+
+def test_the_page_says_how_replicas_go_without_the_pods():
+    """What was applied with `replicas` and is applied without is set to 1."""
+    way = PAGE.read_text().partition("### The way there")[2]
+    assert way.index("kubectl apply edit-last-applied") < way.index("kubectl apply -f FILE")

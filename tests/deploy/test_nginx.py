@@ -233,6 +233,16 @@ def test_a_request_is_told_what_nginx_knows_and_nothing_that_the_client_claims(b
     assert not fields.keys() & {"Forwarded", "Upgrade", "Connection"}, "h2c would be out of sight"
 
 
+@pytest.mark.parametrize("host", ["localhost", "localhost:8080", "[::1]:8080"])
+def test_the_application_is_told_the_port_that_was_asked(before, host):
+    with Recorder() as upstream:
+        nginx = before(upstream.address)
+        with socket.create_connection(("127.0.0.1", nginx.port), timeout=10) as connection:
+            connection.sendall(f"GET / HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+            assert read_answer(connection).status == 200
+    assert {f"Host: {host}", f"X-Forwarded-Host: {host}"} <= set(upstream.heads[0])
+
+
 def test_where_a_replica_takes_no_connection_a_post_goes_to_another(before):
     with socket.socket() as taken, Recorder() as upstream:
         # Bound, so that nobody else gets the port, and not listening.
@@ -240,6 +250,17 @@ def test_where_a_replica_takes_no_connection_a_post_goes_to_another(before):
         refuses = f"127.0.0.1:{taken.getsockname()[1]}"
         nginx = before(refuses, refuses, upstream.address)
         assert [ask(nginx.port, "/", "POST", body=b"x").status for _ in range(20)] == [200] * 20
+
+
+def test_an_upload_that_is_never_finished_takes_no_room_of_nginx(before):
+    with Recorder() as upstream:
+        nginx = before(upstream.address)
+        with socket.create_connection(("127.0.0.1", nginx.port), timeout=10) as connection:
+            connection.sendall(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2000000\r\n\r\n" + bytes(1900000))
+            # Whatever it comes to, Nessen is asked before the end is there.
+            read_answer(connection)
+        assert [head[0] for head in upstream.heads] == ["POST / HTTP/1.1"]
+    assert not list((nginx.folder / "client_body").iterdir())
 
 
 def test_a_post_that_may_have_been_seen_is_not_sent_again(before):
