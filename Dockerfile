@@ -1,7 +1,7 @@
 # One static binary in an empty image. `docker build -t nessen:0.1.0 .`
 #
 # Build arguments, which /version, `nessen --version` and the labels then show:
-#   VERSION            default: that of Cargo.toml
+#   VERSION            default: that of Cargo.toml, and no label
 #   REVISION           the commit: --build-arg REVISION="$(git rev-parse HEAD)"
 #   SOURCE_DATE_EPOCH  seconds since 1970, for the same image from the same source
 

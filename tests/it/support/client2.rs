@@ -67,7 +67,10 @@ impl Client2 {
     pub(crate) async fn open(address: SocketAddr) -> Self {
         let stream = tokio::net::TcpStream::connect(address).await.expect("a connection");
         let _ = stream.set_nodelay(true);
-        let (send, connection) = h2::client::handshake(stream).await.expect("a handshake");
+        // An answer that trickles in byte by byte is many frames. On a busy machine they pile up here, and
+        // the library would end the connection for that.
+        let handshake = h2::client::Builder::new().data_frame_budget(1 << 24).handshake(stream);
+        let (send, connection) = handshake.await.expect("a handshake");
         tokio::spawn(connection);
         Self { send }
     }
