@@ -63,7 +63,7 @@ impl Permits {
 pub enum Admitted {
     /// Everything.
     Fully(Permits),
-    /// Ask for probes.
+    /// Ask for probes; or everything, once another connection has made room for it.
     ForProbes(Permits),
 }
 
@@ -78,6 +78,11 @@ impl Admission {
             clients: Mutex::default(),
             reserve: Mutex::default(),
         }))
+    }
+
+    /// Whether a connection that makes room leaves soon enough: those on their way out are few.
+    pub fn may_displace(&self) -> bool {
+        self.0.open.load(Ordering::Relaxed) <= self.0.max + RESERVE
     }
 
     /// Decides on a connection from `peer`.
@@ -95,6 +100,15 @@ impl Admission {
             return Ok(Admitted::ForProbes(permits));
         }
         Err(self.full())
+    }
+
+    /// How many connections this client has; 0 where they are not counted.
+    pub fn connections_of(&self, client: IpAddr) -> usize {
+        if self.0.per_client.is_none() || self.0.trusted.trusts(client) {
+            return 0;
+        }
+        let clients = self.0.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        clients.get(&ClientKey::from(client)).copied().unwrap_or(0)
     }
 
     /// One connection more of `client`; `None` where it may have any number.

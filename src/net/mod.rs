@@ -13,6 +13,7 @@ pub mod context;
 mod detect;
 mod http1;
 mod http2;
+pub mod eviction;
 pub mod inherited;
 pub mod linger;
 pub mod listener;

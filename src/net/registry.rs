@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use tokio::sync::Notify;
 
 use super::state::{ConnState, Order};
+use crate::random;
 
 /// The open connections. Clones share one list. It is touched when a connection opens and when it
 /// closes, never on the way of a request.
@@ -57,6 +58,17 @@ impl Registry {
     /// Every connection that is open at this moment.
     pub fn connections(&self) -> Vec<Arc<ConnState>> {
         self.slots().connections.iter().filter_map(Weak::upgrade).collect()
+    }
+
+    /// Some connections that are open at this moment, `count` at most, chosen at random.
+    pub fn sample(&self, count: usize) -> Vec<Arc<ConnState>> {
+        let slots = self.slots();
+        let places = slots.connections.len();
+        if places <= count {
+            return slots.connections.iter().filter_map(Weak::upgrade).collect();
+        }
+        let place = || usize::try_from(random::bits() % places as u64).unwrap_or_default();
+        (0..count).filter_map(|_| slots.connections.get(place())?.upgrade()).collect()
     }
 
     /// Gives an order to all of them.

@@ -270,6 +270,16 @@ impl ConnState {
         self.at(self.idle_since.load(Ordering::Relaxed))
     }
 
+    /// How long nothing has been under way, in either direction; `None` while something is.
+    pub fn idle_for(&self) -> Option<Duration> {
+        let busy = self.in_flight() > 0
+            || self.is_answering()
+            || self.is_upgraded()
+            || self.head_since.get().is_some();
+        let since = self.idle_since.load(Ordering::Relaxed);
+        (!busy).then(|| Duration::from_millis(self.now().saturating_sub(since)))
+    }
+
     /// Notes whether the last request's body was left unread, so that more of it may come.
     pub fn leaves_body(&self, left: bool) {
         self.body_left.store(left, Ordering::Relaxed);

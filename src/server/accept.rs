@@ -12,6 +12,7 @@ use crate::net::Stack;
 use crate::net::admission::{Admission, Admitted};
 use crate::net::connection;
 use crate::net::context::Context;
+use crate::net::eviction;
 use crate::net::linger;
 use crate::net::listener::Listener;
 use crate::net::registry::Registry;
@@ -66,7 +67,14 @@ impl<S: Stack> Acceptor<S> {
     fn admit(&self, stream: TcpStream, peer: SocketAddr, told: &Arc<Semaphore>) {
         let (permits, probe_only) = match self.admission.admit(peer.ip()) {
             Ok(Admitted::Fully(permits)) => (permits, false),
-            Ok(Admitted::ForProbes(permits)) => (permits, true),
+            Ok(Admitted::ForProbes(permits)) => {
+                let displaced =
+                    self.admission.may_displace() && eviction::make_room(&self.registry, &self.admission);
+                if displaced {
+                    self.context.metrics.connection_evicted();
+                }
+                (permits, !displaced)
+            }
             Err(refusal) => return self.refuse(stream, peer, refusal, told),
         };
         let draining = self.context.lifecycle.phase() >= Phase::Draining;

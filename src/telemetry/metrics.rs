@@ -107,6 +107,7 @@ struct Shown {
     bytes_in: Counter,
     bytes_out: Counter,
     accept_errors: Counter,
+    evicted: Counter,
     phases: [Gauge; Phase::ALL.len()],
     ready: Gauge,
     drain_duration: Gauge,
@@ -168,6 +169,7 @@ impl Metrics {
             bytes_in: counter("http_request_body_bytes_total", &[]),
             bytes_out: counter("http_response_body_bytes_total", &[]),
             accept_errors: counter("nessen_accept_errors_total", &[]),
+            evicted: counter("nessen_connections_evicted_total", &[]),
             phases: Phase::ALL.map(|phase| gauge("nessen_phase", &[("phase", phase.as_str())])),
             ready: gauge("nessen_ready", &[]),
             drain_duration: gauge("nessen_drain_duration_seconds", &[]),
@@ -312,6 +314,11 @@ impl Metrics {
     /// The listener could not accept a connection.
     pub fn accept_error(&self) {
         self.shown.accept_errors.increment(1);
+    }
+
+    /// A connection was closed to make room for another.
+    pub fn connection_evicted(&self) {
+        self.shown.evicted.increment(1);
     }
 
     /// The process is in this phase.

@@ -100,6 +100,12 @@ pub const METRICS: &[Definition] = &[
         "Failures to accept a connection, such as running out of descriptors.",
     ),
     counter(
+        "nessen_connections_evicted_total",
+        "",
+        &[],
+        "Idle connections, or slow senders of a head, closed to make room for new ones.",
+    ),
+    counter(
         "nessen_rejections_total",
         "",
         &["reason"],
