@@ -26,6 +26,9 @@ use crate::telemetry::Metrics;
 /// attacker can make us hold without being admitted.
 const TOLD_AT_ONCE: usize = 32;
 
+/// How often the tasks of connections that are to go get their turn before another is refused.
+const BREATHS: usize = 8;
+
 /// Everything that accepting needs.
 pub(crate) struct Acceptor<S> {
     /// The bound socket.
@@ -50,7 +53,7 @@ impl<S: Stack> Acceptor<S> {
                 _ = stop.wait_for(|stop| *stop) => break,
             };
             match accepted {
-                Some((stream, peer)) => self.admit(stream, peer, &told),
+                Some((stream, peer)) => self.admit(stream, peer, &told).await,
                 None => self.context.metrics.accept_error(),
             }
         }
@@ -59,13 +62,22 @@ impl<S: Stack> Acceptor<S> {
         while left > 0
             && let Some((stream, peer)) = self.listener.accept_waiting().await
         {
-            self.admit(stream, peer, &told);
+            self.admit(stream, peer, &told).await;
             left -= 1;
         }
     }
 
-    fn admit(&self, stream: TcpStream, peer: SocketAddr, told: &Arc<Semaphore>) {
-        let (permits, probe_only) = match self.admission.admit(peer.ip()) {
+    async fn admit(&self, stream: TcpStream, peer: SocketAddr, told: &Arc<Semaphore>) {
+        let mut admitted = self.admission.admit(peer.ip());
+        for _ in 0..BREATHS {
+            // Connections that were told to go have not come to it yet, if many come at once.
+            if !matches!(&admitted, Err(refusal) if refusal.reason == Reason::TooManyConnections) {
+                break;
+            }
+            tokio::task::yield_now().await;
+            admitted = self.admission.admit(peer.ip());
+        }
+        let (permits, probe_only) = match admitted {
             Ok(Admitted::Fully(permits)) => (permits, false),
             Ok(Admitted::ForProbes(permits)) => {
                 let displaced =
