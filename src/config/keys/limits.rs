@@ -112,7 +112,7 @@ pub(super) const LIMITS: &[Key] = &[
         "limits.max_connections",
         Kind::Count { min: 1, max: 1_000_000 },
         "auto",
-        "Open connections: 503, close.",
+        "Open connections. An idle one makes room for the next; else 503, close.",
         |config, value| value.put(&mut config.limits.max_connections),
     )
     .env(&["MAX_CONNECTIONS"])
