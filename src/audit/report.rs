@@ -53,12 +53,17 @@ pub fn json(report: &Report) -> String {
     let findings: Vec<Value> = report
         .findings
         .iter()
-        .map(|finding| {
-            let mut value = described(&finding.case);
-            value["verdict"] = finding.outcome.verdict.label().into();
-            value["happened"] = finding.outcome.what.as_str().into();
-            value["took_ms"] = millis(finding.took);
-            value
+        .map(|Finding { case, outcome, took }| {
+            let found = json!({
+                "verdict": outcome.verdict.label(),
+                "happened": outcome.what,
+                "took_ms": millis(*took),
+            });
+            let mut all = described(case);
+            if let (Some(all), Value::Object(found)) = (all.as_object_mut(), found) {
+                all.extend(found);
+            }
+            all
         })
         .collect();
     let addresses: Vec<String> = report.addresses.iter().map(ToString::to_string).collect();
@@ -105,16 +110,24 @@ pub fn list_json(cases: &[Case]) -> String {
     format!("{:#}\n", Value::from(cases))
 }
 
-/// The same as the table of `docs/probe.md`.
+/// The same as the tables of `docs/probe.md`: what each group wants changed, and the cases.
 pub fn markdown(cases: &[Case]) -> String {
-    let mut text = "| group | case | tries | what holds it |\n|---|---|---|---|\n".to_owned();
+    let mut changes: Vec<String> = Vec::new();
+    let mut rows = String::new();
     for case in cases {
         let keys: Vec<String> = case.keys.iter().map(|key| format!("`{key}`")).collect();
-        let keys = if keys.is_empty() { String::new() } else { format!(" {}", keys.join(", ")) };
-        let _ =
-            writeln!(text, "| {} | `{}` | {} | {}{keys} |", case.group, case.name, case.what, case.advice);
+        let change = format!("| {} | {} | {} |\n", case.group, case.advice, keys.join(", "));
+        if !changes.contains(&change) {
+            changes.push(change);
+        }
+        let mark = if case.tolerated { " ○" } else { "" };
+        // Writing to a String cannot fail.
+        let _ = writeln!(rows, "| {} | `{}`{mark} | {} |", case.group, case.name, case.what);
     }
-    text
+    let changes = changes.concat();
+    format!(
+        "\n| group | what to change | in Nessen |\n|---|---|---|\n{changes}\n| group | case | what it does |\n|---|---|---|\n{rows}"
+    )
 }
 
 /// A line for a case that has ended, for who looks on.

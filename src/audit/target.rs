@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::Uri;
+use socket2::SockRef;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -230,6 +231,8 @@ impl Target {
         if let Some(bytes) = receive_buffer {
             // What is sent counts as taken when it has left this socket.
             let _ = (socket.set_recv_buffer_size(bytes), socket.set_send_buffer_size(4 * bytes));
+            // Small segments, small buffers at the other end: those of the loopback hold megabytes otherwise.
+            let _ = SockRef::from(&socket).set_tcp_mss(536);
         }
         let stream = match tokio::time::timeout(CONNECT, socket.connect(self.address)).await {
             Ok(Ok(stream)) => stream,

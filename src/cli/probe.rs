@@ -180,3 +180,63 @@ fn allowed(args: &ProbeArgs, url: &Url, addresses: &[SocketAddr], loopback: bool
     let read = io::stdin().lock().read_line(&mut answer);
     if read.is_ok() && answer.trim() == "yes" { Ok(()) } else { Err("not confirmed".to_owned()) }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::keys;
+
+    #[test]
+    fn every_key_that_a_case_names_exists() {
+        for case in audit::all() {
+            for key in case.keys {
+                assert!(keys::find(key).is_some(), "{} names {key}", case.name);
+            }
+        }
+    }
+
+    /// The page is written by hand down to a mark, and generated behind it.
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "a switch of the test run, not a setting")]
+    fn golden_the_page_of_the_cases_is_current() {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/probe.md");
+        let page = std::fs::read_to_string(&file).unwrap();
+        let mark = "<!-- generated: NESSEN_UPDATE_GOLDEN=1 cargo test --lib -- golden -->\n";
+        let (written, _) = page.split_once(mark).expect("the mark");
+        let current = format!("{written}{mark}{}", report::markdown(&audit::all()));
+        if std::env::var_os("NESSEN_UPDATE_GOLDEN").is_some() {
+            std::fs::write(&file, &current).unwrap();
+        } else {
+            assert!(
+                page == current,
+                "docs/probe.md is not current: NESSEN_UPDATE_GOLDEN=1 cargo test rewrites it"
+            );
+        }
+    }
+
+    #[test]
+    fn flags_are_checked_before_anything_is_sent() {
+        assert!(path("/a?b=%20").is_ok());
+        for text in ["", "a", "/a b", "/a\r\nX: y", "/é"] {
+            assert!(path(text).is_err(), "{text:?}");
+        }
+        assert_eq!(header("X-A:  b c "), Ok(("x-a".to_owned(), "b c".to_owned())));
+        for text in ["X-A", ": a", "X A: a", "X-A: a\r\nX-B: b"] {
+            assert!(header(text).is_err(), "{text:?}");
+        }
+        assert_eq!((connections("2"), connections("512")), (Ok(2), Ok(512)));
+        assert!(connections("1").is_err() && connections("513").is_err());
+    }
+
+    #[test]
+    fn only_the_loopback_is_this_host() {
+        let all =
+            |texts: &[&str]| is_loopback(&texts.iter().map(|text| text.parse().unwrap()).collect::<Vec<_>>());
+        assert!(all(&["127.0.0.1:80", "[::1]:80", "127.9.9.9:80", "[::ffff:127.0.0.1]:80"]));
+        for other in ["10.0.0.1:80", "0.0.0.0:80", "[fe80::1]:80"] {
+            assert!(!all(&["127.0.0.1:80", other]), "{other}");
+        }
+    }
+}

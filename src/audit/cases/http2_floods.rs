@@ -82,12 +82,14 @@ pub(super) fn cases() -> Vec<Case> {
                 block(&target, &part, UNREAD / part.len()).await
             },
         ),
-        BLOCK.case(
-            GROUP,
-            "http2-continuation-empty",
-            "sends 20 000 empty CONTINUATION",
-            |target| async move { block(&target, &frame(CONTINUATION, 0, 1, &[]), MANY).await },
-        ),
+        BLOCK
+            .case(
+                GROUP,
+                "http2-continuation-empty",
+                "sends 20 000 empty CONTINUATION (nothing has to be kept of them)",
+                |target| async move { block(&target, &frame(CONTINUATION, 0, 1, &[]), MANY).await },
+            )
+            .tolerated(true),
     ];
     cases.extend(CHEAP.iter().map(|(name, what, before, part)| {
         ALLOWANCE
@@ -199,7 +201,13 @@ pub(super) async fn flood(
     pieces: Vec<Vec<u8>>,
     next: u32,
 ) -> Result<(H2, Flooded), Outcome> {
-    let mut h2 = H2::open(target).await.map_err(unreached)?;
+    let conn = if next > 0 {
+        target.connect().await
+    } else {
+        // No answer will tell that all was read: what waits in a wide socket has not been taken.
+        target.connect_narrow().await
+    };
+    let mut h2 = H2::shake_hands(target, conn.map_err(unreached)?, &[]).await.map_err(unreached)?;
     h2.send(target, before).await;
     let of = u32::try_from(pieces.len()).unwrap_or(u32::MAX);
     let mut sent = 0;

@@ -184,14 +184,19 @@ pub(super) async fn grow(
     pieces: impl IntoIterator<Item = Vec<u8>>,
     honest: impl Fn(&Baseline) -> u16,
 ) -> Outcome {
-    let mut conn = match target.connect().await {
+    // What waits in a wide socket has not been taken.
+    let mut conn = match target.connect_narrow().await {
         Ok(conn) => conn,
         Err(error) => return unreached(error),
     };
     let mut all = true;
     for piece in pieces {
+        let sent = conn.send(piece, target.patience()).await;
+        if sent == Sent::Stalled && conn.buffer.is_empty() {
+            return Outcome::held(format!("stopped reading after {}", bytes(conn.sent)));
+        }
         // An answer in the middle is a refusal: nothing was asked for yet.
-        all = conn.send(piece, target.patience()).await == Sent::All && conn.buffer.is_empty();
+        all = sent == Sent::All && conn.buffer.is_empty();
         if !all {
             break;
         }

@@ -6,11 +6,11 @@ use std::time::Duration;
 use super::judge::{Seen, bounded, bytes, conflict, must_refuse, one_reading, seconds};
 use super::{all, body, connection, crowd, head, http2_fields, http2_floods, http2_frames, http2_resets};
 use super::{http2_sizes, http2_slow, method, path, slow, slow_read};
+use crate::audit::Outcome;
 use crate::audit::Verdict::{Held, Open, Unclear};
 use crate::audit::wire::End;
 use crate::audit::wire::http1::{Answer, NoAnswer};
 use crate::audit::wire::http2::Stream;
-use crate::audit::{Outcome, Verdict};
 
 #[test]
 fn the_table_has_a_case_for_each_attack_and_a_name_for_each_case() {
@@ -277,7 +277,7 @@ fn a_server_that_falls_silent_is_open_whatever_else_it_did() {
     assert_eq!(crate::audit::run::honest_outcome(17, None).verdict, Held);
     let silent = crate::audit::run::honest_outcome(2, Some("head"));
     assert!(silent.verdict == Open && silent.what.contains("head"), "{silent:?}");
-    assert_eq!(Outcome::open("x").at_most_unclear().verdict, Verdict::Unclear);
+    assert_eq!(Outcome::open("x").at_most_unclear().verdict, Unclear);
 }
 
 #[test]

@@ -81,11 +81,8 @@ pub(in crate::audit) fn status(block: &[u8]) -> Option<u16> {
     let (name, rest) = read_integer(block, bits)?;
     let rest = match name {
         8..=14 => rest,
-        0 => match read_string(rest)? {
-            // A name that is Huffman-coded cannot be read here, and nothing else may come first.
-            (name, rest) if name == ":status" || rest.first().is_some() => rest,
-            _ => return None,
-        },
+        // No other field may come first, also where its name is Huffman-coded and not read here.
+        0 => read_string(rest)?.1,
         _ => return None,
     };
     read_string(rest)?.0.parse().ok().filter(|status| (100..1000).contains(status))

@@ -81,6 +81,15 @@ const ZEROS: &str = "chunk-zeros-1m";
 /// Where a POST is answered before its body, there is nothing to give up.
 const AT_ONCE: &str = "http2-slow-reset";
 
+/// What a server is set up to be.
+struct Role<'a> {
+    name: &'static str,
+    env: &'a [(&'a str, &'a str)],
+    args: &'a [&'a str],
+    /// The one case that is unclear in this role alone.
+    unclear: &'static str,
+}
+
 /// The three roles at once: each waits more than it works.
 #[test]
 fn every_case_holds_in_every_role() {
@@ -90,25 +99,26 @@ fn every_case_holds_in_every_role() {
     let upstream = Upstream::start();
     upstream.answer_unasked_with("download=65536");
     let url = upstream.url();
-    let roles: [(&str, &[(&str, &str)], &[&str], &str); 3] = [
-        ("the welcome app", &[], &["--upload-path", "/echo"], ZEROS),
-        ("a folder", &[("ROOT", &root)], &["--path", "/large.bin"], AT_ONCE),
-        ("the proxy", &[("UPSTREAM", &url), ("NESSEN_UPSTREAM_EJECT_AFTER", "off")], &[], ZEROS),
-    ];
+    let welcome =
+        Role { name: "the welcome app", env: &[], args: &["--upload-path", "/echo"], unclear: ZEROS };
+    let env = [("ROOT", root.as_str())];
+    let files = Role { name: "a folder", env: &env, args: &["--path", "/large.bin"], unclear: AT_ONCE };
+    let env = [("UPSTREAM", url.as_str()), ("NESSEN_UPSTREAM_EJECT_AFTER", "off")];
+    let proxy = Role { name: "the proxy", env: &env, args: &[], unclear: ZEROS };
     let all = table();
     std::thread::scope(|scope| {
-        let probes = roles.map(|(role, env, args, unclear)| {
-            let audit = move || {
-                let server = Server::start(&[&SHORT[..], env].concat());
-                (role, unclear, probe(server.address, &[&["--timeout", "8s"], args].concat()))
-            };
-            scope.spawn(audit)
+        let probes = [welcome, files, proxy].map(|role| {
+            scope.spawn(move || {
+                let server = Server::start(&[&SHORT[..], role.env].concat());
+                let found = probe(server.address, &[&["--timeout", "8s"], role.args].concat());
+                (role, found)
+            })
         });
         for probe in probes {
-            let (role, unclear, found) = probe.join().expect("a probe that ends");
-            let faults = faults(&found, &[&CHOICES[..], &[unclear]].concat());
-            assert!(faults.is_empty(), "{role}: {faults:#?}");
-            assert_eq!((found.exit, found.verdicts.len()), (0, all.len()), "{role}");
+            let (role, found) = probe.join().expect("a probe that ends");
+            let faults = faults(&found, &[&CHOICES[..], &[role.unclear]].concat());
+            assert!(faults.is_empty(), "{}: {faults:#?}", role.name);
+            assert_eq!((found.exit, found.verdicts.len()), (0, all.len()), "{}", role.name);
         }
     });
     upstream.assert_clean();

@@ -16,11 +16,11 @@ const LARGEST: usize = 1 << 20;
 #[derive(Default)]
 struct State {
     /// Bytes to send on streams whose windows are shut.
-    stuck: BTreeMap<u32, (usize, i64)>,
+    stuck: BTreeMap<u32, (usize, usize)>,
     /// Streams whose request is complete.
     ended: BTreeSet<u32>,
-    first_window: i64,
-    window: i64,
+    first_window: usize,
+    window: usize,
 }
 
 pub(super) fn serve(mut reader: Reader) {
@@ -54,7 +54,7 @@ impl State {
         match kind {
             SETTINGS if flags & ACK == 0 => {
                 for entry in payload.chunks_exact(6).filter(|entry| entry[..2] == [0, 4]) {
-                    self.first_window = i64::from(u32::from_be_bytes(entry[2..].try_into().unwrap()));
+                    self.first_window = u32::from_be_bytes(entry[2..].try_into().unwrap()) as usize;
                 }
                 frame(SETTINGS, ACK, 0, &[])
             }
@@ -67,10 +67,10 @@ impl State {
             WINDOW_UPDATE if id > 0 && matches!(word(), 0 | 0x7fff_ffff) => reset(id, 3),
             WINDOW_UPDATE => {
                 if let Some((_, window)) = self.stuck.get_mut(&id) {
-                    *window += i64::from(word());
+                    *window += word() as usize;
                 }
                 if id == 0 {
-                    self.window += i64::from(word());
+                    self.window += word() as usize;
                 }
                 self.send()
             }
@@ -93,14 +93,13 @@ impl State {
         let mut bytes = Vec::new();
         for (id, (left, window)) in &mut self.stuck {
             loop {
-                let part =
-                    (*left).min(16_384).min((*window).max(0) as usize).min(self.window.max(0) as usize);
+                let part = (*left).min(16_384).min(*window).min(self.window);
                 if part == 0 {
                     break;
                 }
                 *left -= part;
-                *window -= part as i64;
-                self.window -= part as i64;
+                *window -= part;
+                self.window -= part;
                 let end = if *left == 0 { END_STREAM } else { 0 };
                 bytes.extend(frame(DATA, end, *id, &vec![b'a'; part]));
             }
