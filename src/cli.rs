@@ -58,6 +58,7 @@ enum Command {
     /// GET /health on this host's port; exit 0 if it answers 200, else 1
     Healthcheck(HealthcheckArgs),
     /// Attack an HTTP server of your own, in small, and say what held
+    #[command(long_about = probe::ABOUT, after_help = probe::EXIT_CODES)]
     Probe(Box<probe::ProbeArgs>),
     /// Print what can be configured
     Config {

@@ -172,6 +172,8 @@ pub struct Report {
     pub addresses: Vec<std::net::SocketAddr>,
     /// Whether HTTP/2 by prior knowledge is spoken; none where it was not asked.
     pub http2: Option<bool>,
+    /// Why it was not taken to its end, where it was not.
+    pub cut_off: Option<String>,
     /// What was found, in the order of the table.
     pub findings: Vec<Finding>,
     /// How long all of it took.

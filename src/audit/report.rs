@@ -71,6 +71,7 @@ pub fn json(report: &Report) -> String {
         "url": report.url,
         "addresses": addresses,
         "http2": report.http2,
+        "cut_off": report.cut_off,
         "took_ms": millis(report.took),
         "held": report.count(Verdict::Held),
         "open": report.count(Verdict::Open),

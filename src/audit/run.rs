@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::cases::{self, HONEST};
-use super::target::Baseline;
+use super::target::{Baseline, LIMITED};
 use super::wire::http2::H2;
 use super::{Case, Finding, Http2, Options, Outcome, Report, Target, Url, Verdict};
 
@@ -63,12 +63,12 @@ pub async fn run(
     let (honest, cases): (Vec<Case>, Vec<Case>) = cases.into_iter().partition(|case| case.name == HONEST);
     let mut findings: Vec<Finding> = Vec::new();
     let mut asked = 0;
-    let mut silent: Option<String> = None;
+    let mut ended: Option<Ended> = None;
     for group in groups(&cases) {
         let members: Vec<Case> = cases.iter().filter(|case| case.group == group).cloned().collect();
         progress(Progress::Group(group, members.len()));
-        let reason = match &silent {
-            Some(after) => Some(format!("the server no longer answers since the group {after}")),
+        let reason = match ended {
+            Some(ended) => Some(format!("honest requests {ended}")),
             None if cases::is_http2(group) && http2 != Some(true) => Some("HTTP/2 is not spoken".to_owned()),
             None => None,
         };
@@ -79,23 +79,57 @@ pub async fn run(
         }
         findings.extend(run_group(&target, baseline, members, &mut progress).await);
         asked += 1;
-        if !answers(&target, baseline).await {
-            silent = Some(group.to_owned());
-        }
+        ended = match honest_answer(&target, baseline).await {
+            Honest::Served => None,
+            other => Some(Ended { other, group }),
+        };
     }
     findings.extend(honest.into_iter().map(|case| Finding {
         case,
-        outcome: honest_outcome(asked, silent.as_deref()),
+        outcome: honest_outcome(asked, ended),
         took: Duration::ZERO,
     }));
-    Ok(Report { url: format!("http://{}", url.authority), addresses, http2, findings, took: began.elapsed() })
+    let cut_off = ended.map(|ended| ended.to_string());
+    let url = format!("http://{}", url.authority);
+    Ok(Report { url, addresses, http2, cut_off, findings, took: began.elapsed() })
 }
 
-pub(super) fn honest_outcome(asked: usize, silent: Option<&str>) -> Outcome {
-    match silent {
+/// What came of an honest request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Honest {
+    /// It was answered as before.
+    Served,
+    /// It was answered in another way.
+    Refused(u16),
+    /// It was not answered.
+    Silent,
+}
+
+/// Why an audit was not taken to its end.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ended {
+    pub(super) other: Honest,
+    pub(super) group: &'static str,
+}
+
+impl std::fmt::Display for Ended {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.other {
+            Honest::Refused(status) => write!(f, "are answered {status}")?,
+            Honest::Silent | Honest::Served => f.write_str("are no longer answered")?,
+        }
+        write!(f, " since the group {}", self.group)
+    }
+}
+
+pub(super) fn honest_outcome(asked: usize, ended: Option<Ended>) -> Outcome {
+    match ended {
         None => Outcome::held(format!("answered after each of {asked} groups")),
-        Some(group) => Outcome::open(format!(
-            "no longer answered after the group {group}: what follows it was not tried, and what it found is void"
+        Some(ended @ Ended { other: Honest::Refused(LIMITED), .. }) => Outcome::unclear(format!(
+            "honest requests {ended}: take the address of this audit out of the rate limit"
+        )),
+        Some(ended) => Outcome::open(format!(
+            "honest requests {ended}: what follows was not tried, and what that group found is void"
         )),
     }
 }
@@ -181,8 +215,11 @@ async fn run_group(
             let target = target.for_case(baseline);
             running.spawn(async move {
                 let began = Instant::now();
-                let act = (case.act)(target);
+                let act = (case.act)(target.clone());
                 let outcome = match tokio::time::timeout(wall, act).await {
+                    Ok(outcome) if target.was_limited() && !cases::counts_requests(group) => {
+                        Outcome::unclear(format!("{}; 429 came in place of an answer", outcome.what))
+                    }
                     Ok(outcome) if case.tolerated => outcome.at_most_unclear(),
                     Ok(outcome) => outcome,
                     Err(_) => Outcome::unclear("given up: it took too long"),
@@ -204,17 +241,19 @@ async fn run_group(
     found.into_iter().map(|(_, finding)| finding).collect()
 }
 
-/// Whether an honest request is answered as before, at once or a little later.
-async fn answers(target: &Target, baseline: Baseline) -> bool {
+/// What comes of an honest request, at once or a little later.
+async fn honest_answer(target: &Target, baseline: Baseline) -> Honest {
+    let mut honest = Honest::Silent;
     for _ in 0..2 {
         let target = target.for_case(baseline);
-        if matches!(cases::ask(&target, target.get()).await, Ok(Ok(answer)) if answer.status == baseline.get)
-        {
-            return true;
-        }
+        honest = match cases::ask(&target, target.get()).await {
+            Ok(Ok(answer)) if answer.status == baseline.get => return Honest::Served,
+            Ok(Ok(answer)) => Honest::Refused(answer.status),
+            _ => Honest::Silent,
+        };
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
-    false
+    honest
 }
 
 impl Report {

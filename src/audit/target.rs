@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::Uri;
@@ -16,6 +16,8 @@ use crate::resolve::Resolver;
 
 /// How long a connection may take to come about.
 const CONNECT: Duration = Duration::from_secs(5);
+/// The status of who has asked too much.
+pub(super) const LIMITED: u16 = 429;
 /// How long an answer may take that costs the server nothing.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -103,6 +105,8 @@ pub struct Options {
 pub(super) struct Spent {
     sent: AtomicU64,
     read: AtomicU64,
+    /// Whether an answer was 429: the attack was not looked at.
+    limited: AtomicBool,
 }
 
 impl Spent {
@@ -119,6 +123,11 @@ impl Spent {
     /// Gives back what was not sent after all.
     pub(super) fn unsent(&self, bytes: usize) {
         self.sent.fetch_sub(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Notes the status of an answer.
+    pub(super) fn answered(&self, status: u16) {
+        self.limited.fetch_or(status == LIMITED, Ordering::Relaxed);
     }
 
     /// The same for reading.
@@ -188,6 +197,11 @@ impl Target {
     /// The same for a case that has spent nothing yet.
     pub(super) fn for_case(&self, baseline: Baseline) -> Self {
         Self { spent: Arc::default(), baseline, ..self.clone() }
+    }
+
+    /// Whether an answer was 429.
+    pub(super) fn was_limited(&self) -> bool {
+        self.spent.limited.load(Ordering::Relaxed)
     }
 
     pub(super) fn timeout(&self) -> Duration {

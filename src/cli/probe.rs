@@ -11,17 +11,18 @@ use super::{EXIT_FAILURE, EXIT_USAGE, fail, print};
 use crate::audit::{self, Http2, Options, Progress, Url, limits, report};
 use crate::config::raise_open_files;
 
+/// What `--help` says of it.
+pub(super) const ABOUT: &str = "Attack an HTTP server of your own, in small, and say what held\n\nEach attack is bounded: a case sends \
+     4 MiB and reads 16 MiB at most; 64 connections are open at a time, and one for the honest request (512 where \
+     --connections asks for it on a loopback address); 2000 streams on an HTTP/2 connection. Any host but a \
+     loopback address is asked about first. Plain http:// alone, HTTP/2 by prior knowledge.\n\nAudit servers that \
+     are yours, or that you were asked to audit.";
+/// What stands below the flags.
+pub(super) const EXIT_CODES: &str =
+    "Exit codes: 0 nothing is open, 1 something is open, 2 usage, or no audit to its end.";
+
 /// What can be said of a probe.
 #[derive(Debug, Args)]
-#[command(
-    long_about = "Attack an HTTP server of your own, in small, and say what held.\n\nEach attack is bounded: \
-                  4 MiB sent and 16 MiB read by a case, 64 connections open at a time and one for the honest \
-                  request (512 where a loopback address is asked for it), 2000 streams on an HTTP/2 connection. \
-                  Every host but a loopback address is asked about first. Plain http:// alone, HTTP/2 by prior \
-                  knowledge.\n\nAudit servers that are yours alone. An attack on somebody else's is a crime in \
-                  most places.",
-    after_help = "Exit codes: 0 everything held or is unclear, 1 something is open, 2 usage, or nothing to audit."
-)]
 pub(super) struct ProbeArgs {
     /// The server, as in `http://127.0.0.1:3000`; a path in it is --path
     #[arg(required_unless_present = "list")]
@@ -136,7 +137,11 @@ async fn probe(args: &ProbeArgs, url: &Url, cases: Vec<audit::Case>) -> ExitCode
     match audit::run(url, addresses, options, cases, progress).await {
         Ok(found) => {
             let printed = print(&if args.json { report::json(&found) } else { report::text(&found) });
-            if found.held() { printed } else { ExitCode::from(EXIT_FAILURE) }
+            match found.cut_off {
+                _ if !found.held() => ExitCode::from(EXIT_FAILURE),
+                Some(why) => fail(EXIT_USAGE, &format!("not taken to its end: honest requests {why}")),
+                None => printed,
+            }
         }
         Err(problem) => fail(EXIT_USAGE, &problem.0),
     }

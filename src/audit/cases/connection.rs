@@ -8,7 +8,7 @@ use crate::audit::wire::End;
 use crate::audit::wire::http1::NoAnswer;
 use crate::audit::{Cure, Outcome};
 
-const GROUP: &str = "connection";
+pub(super) const GROUP: &str = "connection";
 
 const ORDER: Cure = Cure {
     advice: "Answer pipelined requests one by one and in order, and read no further ahead than needed.",

@@ -89,6 +89,8 @@ pub(super) fn judge(crowded: &Crowded, honest: u16) -> Outcome {
         Err(NoAnswer::Ended(_)) if *ended < *held => {
             Outcome::held(format!("closed {among}: a limit, which honest clients of this address share"))
         }
+        // Who closed all of them may have closed this one too early; whether it lives, the next request tells.
+        Err(NoAnswer::Ended(_)) => Outcome::unclear(format!("closed without an answer {among}")),
         Err(none) => Outcome::open(format!("{} within {} {among}", no_answer(none), seconds(*took))),
     }
 }

@@ -57,6 +57,15 @@ pub(super) fn cases() -> Vec<Case> {
             let many = field("x-a", "a").repeat(5000);
             block(&target, [fields(&target, "GET", target.path(), &[]), many].concat()).await
         }),
+        FIELDS.case(
+            GROUP,
+            "http2-fields-empty",
+            "sends 4000 fields without name and value (CVE-2019-9516)",
+            |target| async move {
+                let empty = field("", "").repeat(4000);
+                block(&target, [fields(&target, "GET", target.path(), &[]), empty].concat()).await
+            },
+        ),
         FIELDS.case(GROUP, "http2-fields-1m", "sends fields of 1 MiB together", |target| async move {
             let large = field("x-large", "a".repeat(4096)).repeat(256);
             block(&target, [fields(&target, "GET", target.path(), &[]), large].concat()).await

@@ -76,6 +76,11 @@ pub(super) fn is_alone(group: &str) -> bool {
     group == crowd::GROUP
 }
 
+/// Whether 429 is an answer in a group, and no way around it.
+pub(super) fn counts_requests(group: &str) -> bool {
+    matches!(group, connection::GROUP | crowd::GROUP)
+}
+
 /// Whether the cases of a group do little but wait.
 pub(super) fn is_patient(group: &str) -> bool {
     matches!(group, slow::GROUP | http2_slow::GROUP)

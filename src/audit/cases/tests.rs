@@ -8,6 +8,7 @@ use super::{all, body, connection, crowd, head, http2_fields, http2_floods, http
 use super::{http2_sizes, http2_slow, method, path, slow, slow_read};
 use crate::audit::Outcome;
 use crate::audit::Verdict::{Held, Open, Unclear};
+use crate::audit::run::{Ended, Honest, honest_outcome};
 use crate::audit::wire::End;
 use crate::audit::wire::http1::{Answer, NoAnswer};
 use crate::audit::wire::http2::Stream;
@@ -217,7 +218,7 @@ fn an_honest_client_is_served_in_a_crowd_or_told_of_a_limit() {
     assert_eq!(judge(Ok(429), 0), Held);
     assert_eq!(judge(Ok(500), 0), Unclear);
     assert_eq!(judge(Err(NoAnswer::Ended(End::Closed)), 0), Held);
-    assert_eq!(judge(Err(NoAnswer::Ended(End::Closed)), 64), Open);
+    assert_eq!(judge(Err(NoAnswer::Ended(End::Closed)), 64), Unclear);
     assert_eq!(judge(Err(NoAnswer::Silence), 0), Open);
 }
 
@@ -274,9 +275,12 @@ fn a_rule_of_http_2_that_is_broken_has_consequences() {
 
 #[test]
 fn a_server_that_falls_silent_is_open_whatever_else_it_did() {
-    assert_eq!(crate::audit::run::honest_outcome(17, None).verdict, Held);
-    let silent = crate::audit::run::honest_outcome(2, Some("head"));
+    let outcome = |other| honest_outcome(2, Some(Ended { other, group: "head" }));
+    assert_eq!(honest_outcome(17, None).verdict, Held);
+    let silent = outcome(Honest::Silent);
     assert!(silent.verdict == Open && silent.what.contains("head"), "{silent:?}");
+    assert_eq!(outcome(Honest::Refused(500)).verdict, Open);
+    assert_eq!(outcome(Honest::Refused(429)).verdict, Unclear);
     assert_eq!(Outcome::open("x").at_most_unclear().verdict, Unclear);
 }
 

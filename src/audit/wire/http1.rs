@@ -69,7 +69,9 @@ impl Conn {
             let end = self.buffer.windows(4).position(|four| four == b"\r\n\r\n");
             if let Some(end) = end {
                 let head = self.take(end + 4);
-                return parse(&head).ok_or_else(|| garbage(&head));
+                let answer = parse(&head).ok_or_else(|| garbage(&head))?;
+                self.answered(answer.status);
+                return Ok(answer);
             }
             let so_far = self.buffer.get(..5).unwrap_or(&self.buffer);
             if !b"HTTP/".starts_with(so_far) || self.buffer.len() > LONGEST_HEAD {

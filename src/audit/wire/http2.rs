@@ -244,6 +244,7 @@ impl H2 {
                     // Trailers bring no status and must not undo the one that came before.
                     stream.status =
                         stream.status.filter(|status| *status >= 200).or_else(|| hpack::status(payload));
+                    self.conn.answered(stream.status.unwrap_or(0));
                 } else {
                     stream.data += payload.len() as u64;
                     if !payload.is_empty() {

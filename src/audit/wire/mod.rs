@@ -166,6 +166,11 @@ impl Conn {
         false
     }
 
+    /// Notes the status of an answer.
+    pub(super) fn answered(&self, status: u16) {
+        self.spent.answered(status);
+    }
+
     /// Takes `count` bytes off what has come.
     pub(super) fn take(&mut self, count: usize) -> Vec<u8> {
         let rest = self.buffer.split_off(count.min(self.buffer.len()));

@@ -7,9 +7,9 @@ use crate::support::upstream::DeadPort;
 #[test]
 fn a_host_that_is_not_this_one_is_not_attacked_without_a_word() {
     // An address of documentation (RFC 5737): nobody is there, and nobody is asked.
-    let (exit, stdout, stderr) = run(&["http://192.0.2.1"]);
+    let (exit, stdout, stderr) = run(&["http://203.0.113.1"]);
     assert_eq!((exit, stdout.as_str()), (2, ""), "{stderr}");
-    assert!(stderr.contains("192.0.2.1:80") && stderr.contains("--yes"), "{stderr}");
+    assert!(stderr.contains("203.0.113.1:80") && stderr.contains("--yes"), "{stderr}");
 }
 
 #[test]
@@ -20,7 +20,7 @@ fn what_cannot_be_audited_is_a_usage_error() {
         (&["localhost"], "not http://"),
         (&["http://localhost", "--only", "nonsense"], "nonsense"),
         (&["http://localhost", "--path", "x"], "--path"),
-        (&["http://192.0.2.1", "--yes", "--connections", "65"], "--connections"),
+        (&["http://203.0.113.1", "--yes", "--connections", "65"], "--connections"),
         (&[nobody.as_str()], "no connection"),
         (&[], "<URL>"),
     ] {
@@ -73,4 +73,29 @@ fn the_table_is_for_people_and_names_what_to_change() {
     server.wait_log("the request of the case", |line| {
         line["host"] == "nessen-probe.invalid" || line["path"] == "/"
     });
+}
+
+#[test]
+fn a_rate_limit_in_front_is_no_defence_that_was_seen() {
+    let server = Server::start(&[("RATE_LIMIT_MAX_REQUESTS", "5")]);
+    let found = probe(server.address, &["--only", "path", "--only", "connection"]);
+    assert_eq!(found.exit, 2, "{:?}", found.verdicts);
+    let limited =
+        found.verdicts.values().filter(|(verdict, why)| verdict == "unclear" && why.contains("429"));
+    assert!(limited.count() > 12, "{:?}", found.verdicts);
+    let (honest, pipeline) = (&found.verdicts["honest"], &found.verdicts["pipeline-1000"]);
+    assert!(honest.0 == "unclear" && honest.1.contains("429"), "{honest:?}");
+    assert!(pipeline.0 == "skipped" && pipeline.1.contains("429"), "{pipeline:?}");
+}
+
+#[test]
+fn more_connections_than_one_client_may_have_are_a_limit_that_is_told() {
+    let server = Server::start(&[("MAX_CONNECTIONS_PER_IP", "100")]);
+    let crowds = ["--only", "crowd-silent", "--only", "crowd-heads", "--connections", "300"];
+    let found = probe(server.address, &crowds);
+    for name in ["crowd-silent", "crowd-heads"] {
+        let (verdict, happened) = &found.verdicts[name];
+        assert!(verdict == "held" && happened.contains("a limit"), "{name}: {happened}");
+    }
+    assert_eq!(found.exit, 0, "{:?}", found.verdicts);
 }
