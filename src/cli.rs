@@ -20,6 +20,7 @@ use crate::server::{Outcome, Reload, Server, limit_rows};
 
 mod check;
 mod healthcheck;
+mod probe;
 
 /// Something failed at run time.
 pub const EXIT_FAILURE: u8 = 1;
@@ -56,6 +57,9 @@ enum Command {
     Check(SettingArgs),
     /// GET /health on this host's port; exit 0 if it answers 200, else 1
     Healthcheck(HealthcheckArgs),
+    /// Attack an HTTP server of your own, in small, and say what held
+    #[command(long_about = probe::ABOUT, after_help = probe::EXIT_CODES)]
+    Probe(Box<probe::ProbeArgs>),
     /// Print what can be configured
     Config {
         #[command(subcommand)]
@@ -162,6 +166,7 @@ pub fn main() -> ExitCode {
             with_configuration(settings.sources(), |_, loaded| print(&check::report(&loaded)))
         }
         Some(Command::Healthcheck(args)) => healthcheck_command(args),
+        Some(Command::Probe(args)) => probe::probe_command(*args),
         Some(Command::Config { what }) => print(&match what {
             ConfigCommand::Reference => reference(),
             ConfigCommand::Schema => schema(),

@@ -8,7 +8,7 @@ use crate::config::keys;
 use crate::refusal::Reason;
 use crate::telemetry::names;
 
-const PAGES: [&str; 13] = [
+const PAGES: [&str; 14] = [
     "README.md",
     "ARCHITECTURE.md",
     "CHANGELOG.md",
@@ -16,6 +16,7 @@ const PAGES: [&str; 13] = [
     "SECURITY.md",
     "docs/threat-model.md",
     "docs/CONFIGURATION.md",
+    "docs/probe.md",
     "docs/proxy.md",
     "docs/routes.md",
     "docs/deployment.md",

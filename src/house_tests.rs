@@ -25,7 +25,7 @@ const FLOORS: [&[&str]; 6] = [
         "units",
     ],
     &["lifecycle", "probe", "resolve", "telemetry"],
-    &["admin", "handler", "limits", "middleware", "net"],
+    &["admin", "audit", "handler", "limits", "middleware", "net"],
     &["config"],
     &["server"],
     &["cli", "main"],

@@ -75,11 +75,12 @@
 //! | 5 | [`cli`], and `main.rs`, which calls it |
 //! | 4 | [`server`]: builds everything and runs it |
 //! | 3 | [`config`]: one table of keys, four places to set them, one valid [`Config`] |
-//! | 2 | [`net`], [`limits`], [`middleware`], [`admin`], [`handler`] |
+//! | 2 | [`net`], [`limits`], [`middleware`], [`admin`], [`handler`], [`audit`] |
 //! | 1 | [`lifecycle`], [`probe`], [`resolve`], [`telemetry`] |
 //! | 0 | [`body`], [`check`], [`client_address`], [`exchange`], [`host`], [`pace`], [`policy`], [`protocol`], [`random`], [`redact`], [`refusal`], [`units`] |
 
 pub mod admin;
+pub mod audit;
 pub mod body;
 pub mod check;
 pub mod cli;
