@@ -31,7 +31,7 @@ pub(super) const HTTP2: &[Key] = &[
         "http2.max_cancelled_streams",
         Kind::Count { min: 1, max: 1_000_000_000 },
         "100",
-        "Streams of one connection cancelled before they were answered, before the connection goes.",
+        "Streams of one connection cancelled before they were answered, before the connection goes. A trusted proxy may cancel as many more as it lets finish.",
         |config, value| value.put(&mut config.http2.max_cancelled_streams),
     ),
     Key::new(

@@ -22,7 +22,13 @@ fn repeated(frames: &[u8], times: usize) -> Vec<Vec<u8>> {
 /// Floods a server of its own after `before`, and fails unless it calms the client and lives on.
 #[track_caller]
 fn assert_flood_is_calmed(before: &[u8], flood: Vec<Vec<u8>>) {
-    let server = Server::start(&[]);
+    assert_flood_of_is_calmed(&[], before, flood);
+}
+
+/// The same, with settings.
+#[track_caller]
+fn assert_flood_of_is_calmed(env: &[(&str, &str)], before: &[u8], flood: Vec<Vec<u8>>) {
+    let server = Server::start(env);
     let mut h2 = H2::open(server.address);
     h2.send(before);
     h2.flood(flood);
@@ -46,6 +52,15 @@ fn a_rapid_reset_is_calmed() {
         [get(stream, "/badge/a/b.svg"), reset(stream, CANCEL)].concat()
     });
     assert_flood_is_calmed(&[], pairs.collect());
+}
+
+#[test]
+fn a_rapid_reset_by_a_trusted_proxy_is_calmed() {
+    let pairs = (0..1000).map(|number| {
+        let stream = number * 2 + 1;
+        [request(stream, "POST", "/echo", &[], false), reset(stream, CANCEL)].concat()
+    });
+    assert_flood_of_is_calmed(&[("TRUSTED_PROXIES", "127.0.0.1")], &[], pairs.collect());
 }
 
 #[test]

@@ -7,6 +7,7 @@ use crate::support::http2::{
     CANCEL, H2, PING, PRIORITY, frame, get, request, reset, settings, window_update,
 };
 use crate::support::server::Server;
+use crate::support::upstream::Upstream;
 
 #[test]
 fn some_cancelled_requests_among_many_are_endured() {
@@ -23,6 +24,35 @@ fn some_cancelled_requests_among_many_are_endured() {
     }
     assert!(h2.goaways.is_empty(), "{}", h2.state());
     h2.assert_serves(1001);
+}
+
+/// As many requests that are cancelled as are let finish; whether the connection lived.
+fn survives_leavers(trusted: &str) -> bool {
+    let upstream = Upstream::start();
+    let server = Server::start(&[("TRUSTED_PROXIES", trusted), ("UPSTREAM", &upstream.url())]);
+    let mut h2 = H2::open(server.address);
+    for number in 0..150 {
+        let stream = number * 4 + 1;
+        let ask = |stream, fault| request(stream, "GET", "/", &[("x-token", "t"), ("x-fault", fault)], true);
+        if !h2.try_send(&[ask(stream, "stall-head"), ask(stream + 2, "ok")].concat()) {
+            return false;
+        }
+        h2.pump_until("an answer, or the end", |h2| {
+            !h2.goaways.is_empty() || h2.answers.get(&(stream + 2)).is_some_and(|answer| answer.done())
+        });
+        if !h2.goaways.is_empty() {
+            return false;
+        }
+        // Behind the other's answer, it is being served.
+        h2.try_send(&reset(stream, CANCEL));
+    }
+    true
+}
+
+#[test]
+fn a_proxy_may_bring_clients_who_leave_early() {
+    assert!(survives_leavers("127.0.0.1"));
+    assert!(!survives_leavers("none"), "others are held to a number");
 }
 
 #[test]
