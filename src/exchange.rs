@@ -8,8 +8,18 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use http::{HeaderValue, Request};
 use tokio::time::Instant;
 
+use crate::memory::Share;
 use crate::policy::Policy;
 use crate::protocol::Protocol;
+
+/// What there was too little of to serve a connection in full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scarce {
+    /// It was accepted over `limits.max_connections`.
+    Connections,
+    /// `limits.memory` had no room for its request.
+    Memory,
+}
 
 /// What is known of a request apart from its head: it travels in the request's extensions as an
 /// `Arc<Exchange>`, and stays with the response body until the last byte.
@@ -27,8 +37,10 @@ pub struct Exchange {
     pub started: Instant,
     /// The request target held a fragment, which the parser has dropped (RFC 9112 section 3.2).
     pub fragment: bool,
-    /// The connection was accepted over `limits.max_connections`: only probes are answered on it.
-    pub probe_only: bool,
+    /// Only probes are answered on the connection, for want of this.
+    pub probe_only: Option<Scarce>,
+    /// What its client holds, where clients are told apart.
+    pub share: Option<Arc<Share>>,
     /// Serving it was promised before the server began to refuse: it is the first request on a
     /// connection that a draining server accepted, or an HTTP/2 stream that came before its client
     /// can have known of the last one that counts.
@@ -60,7 +72,8 @@ impl Exchange {
             protocol,
             started,
             fragment: false,
-            probe_only: false,
+            probe_only: None,
+            share: None,
             promised: false,
             request_id: OnceLock::new(),
             policy: OnceLock::new(),

@@ -32,6 +32,8 @@ pub struct Policy {
     /// Whether request bodies may be held whole, and so count against `limits.memory`; otherwise
     /// they are only passed on.
     pub holds_bodies: bool,
+    /// Bytes that a request to this route holds besides its connection, charged to `limits.memory`.
+    pub request_memory: u64,
     /// Bytes of an answer.
     pub max_response_size: Option<u64>,
     /// Longest time in which a client takes no byte of its answer.

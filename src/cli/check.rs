@@ -86,7 +86,7 @@ mod tests {
         }
         let port = report.lines().find(|line| line.starts_with("server.port")).unwrap();
         assert!(port.contains("8081") && port.ends_with("environment PORT"), "{port}");
-        assert!(report.contains("worst-case memory") && report.contains("connections x 80KiB"));
+        assert!(report.contains("worst-case memory") && report.contains("a connection at work"));
     }
 
     #[test]

@@ -7,17 +7,17 @@ use super::machine::Machine;
 use super::settings::Settings;
 use super::value::Value;
 use super::{Config, Target};
+use crate::memory::{PROBING, UPSTREAM, WAITING, WORKING};
+use crate::net::admission::RESERVE;
 use crate::units::Size;
 
-/// Bytes that one connection may hold: its read buffer at its largest (32 KiB), as much again for
-/// writing, and the task's and the socket's own bookkeeping.
-pub const CONNECTION_COST: u64 = 80 * 1024;
 /// Bytes of one tracked client of the rate limit: key, bucket, and its place in map and list.
 pub const TRACKED_CLIENT_COST: u64 = 128;
-/// Bytes that one request in flight to an upstream holds besides: a buffer to read, and one to write.
-pub const UPSTREAM_COST: u64 = 128 * 1024;
 /// Bytes of one answer that is being compressed: the window and tables of the costliest algorithm.
 pub const COMPRESSOR_COST: u64 = 4 << 20;
+/// Connections that may be open beyond the limits, for probes: those that are served, and as many that
+/// are on their way out.
+const PROBES: u64 = 2 * RESERVE as u64;
 /// Bytes of the process itself while it has nothing to do.
 pub const IDLE_PROCESS: u64 = 16 << 20;
 
@@ -72,8 +72,10 @@ pub struct WorstCase {
     pub connections: u64,
     /// `limits.max_in_flight`
     pub in_flight: u64,
-    /// Bytes of one request in flight, without its body: windows, buffers and head.
-    pub request_cost: u64,
+    /// Bytes of one HTTP/2 stream, without its body: windows, buffers and head.
+    pub stream: u64,
+    /// Whether some route is proxied.
+    pub proxied: bool,
     /// `rate_limit.max_keys` where the rate limit is on, and those of routes with one of their own.
     pub tracked_clients: u64,
     /// `compression.max_concurrent` where anything is compressed, else 0.
@@ -90,7 +92,8 @@ impl WorstCase {
             memory: number("limits.memory"),
             connections: number("limits.max_connections"),
             in_flight: number("limits.max_in_flight"),
-            request_cost: request_cost(settings, demand),
+            stream: stream_cost(settings),
+            proxied: demand.proxied,
             tracked_clients: if rate_limited { number("rate_limit.max_keys") } else { 0 }
                 .saturating_add(demand.tracked_clients),
             compressors: if demand.compressed { number("compression.max_concurrent") } else { 0 },
@@ -98,29 +101,41 @@ impl WorstCase {
         }
     }
 
-    /// Bytes held before any body is: connections, requests in flight, tracked clients, and answers
+    /// Bytes set aside for what is of a fixed size: connections of probes, tracked clients, and answers
     /// that are being compressed.
-    pub fn fixed(&self) -> u64 {
-        let connections = self.connections.saturating_mul(CONNECTION_COST);
-        let requests = self.in_flight.saturating_mul(self.request_cost);
+    pub fn set_aside(&self) -> u64 {
         let clients = self.tracked_clients.saturating_mul(TRACKED_CLIENT_COST);
         let compressors = self.compressors.saturating_mul(COMPRESSOR_COST);
-        connections.saturating_add(requests).saturating_add(clients).saturating_add(compressors)
+        (PROBES * PROBING).saturating_add(clients).saturating_add(compressors)
     }
 
-    /// Bytes left for bodies: at least one of the largest size, or the budget does not hold.
-    pub fn bodies(&self) -> u64 {
-        self.memory.saturating_sub(self.fixed()).max(self.max_body_size)
+    /// The least that serves anybody: one request at a time, of the costliest kind.
+    fn least(&self) -> u64 {
+        let upstream = if self.proxied { UPSTREAM } else { 0 };
+        let request = (WAITING + WORKING).saturating_add(self.stream).saturating_add(upstream);
+        // One client may have half, and bodies seven eighths.
+        request.saturating_add(self.max_body_size).saturating_mul(2).saturating_mul(8) / 7
+    }
+
+    /// Bytes that connections, requests and bodies share.
+    pub fn shared(&self) -> u64 {
+        self.memory.saturating_sub(self.set_aside()).max(self.least())
     }
 
     /// Bytes that clients can make the server hold: `limits.memory`, or more where it does not hold.
     pub fn total(&self) -> u64 {
-        self.fixed().saturating_add(self.bodies())
+        self.set_aside().saturating_add(self.shared())
     }
 
-    /// Whether all parts, with at least one body of the largest size, are within `limits.memory`.
+    /// Whether what is set aside, the connections that may wait, and one request are within
+    /// `limits.memory`.
     pub fn fits(&self) -> bool {
-        self.fixed().saturating_add(self.max_body_size) <= self.memory
+        self.needed() <= self.memory
+    }
+
+    fn needed(&self) -> u64 {
+        let waiting = self.connections.saturating_mul(WAITING);
+        self.set_aside().saturating_add(waiting).saturating_add(self.least())
     }
 }
 
@@ -130,16 +145,7 @@ impl fmt::Display for WorstCase {
             writeln!(f, "  {what:<44}{:>12}", approximate(bytes))
         };
         let each = |count: u64, what: &str, cost: u64| format!("{count} {what} x {}", Size(cost));
-        row(
-            f,
-            each(self.connections, "connections", CONNECTION_COST),
-            self.connections.saturating_mul(CONNECTION_COST),
-        )?;
-        row(
-            f,
-            each(self.in_flight, "requests in flight", self.request_cost),
-            self.in_flight.saturating_mul(self.request_cost),
-        )?;
+        row(f, each(PROBES, "connections for probes", PROBING), PROBES * PROBING)?;
         if self.tracked_clients > 0 {
             row(
                 f,
@@ -154,10 +160,23 @@ impl fmt::Display for WorstCase {
                 self.compressors.saturating_mul(COMPRESSOR_COST),
             )?;
         }
-        row(f, "bodies held".to_owned(), self.bodies())?;
+        row(f, "shared by connections, requests and bodies".to_owned(), self.shared())?;
         let verdict = if self.fits() { "within" } else { "OVER" };
         row(f, format!("together, {verdict} limits.memory = {}", Size(self.memory)), self.total())?;
-        row(f, "the process itself, about".to_owned(), IDLE_PROCESS)
+        row(f, "the process itself, about".to_owned(), IDLE_PROCESS)?;
+        let room = self.shared();
+        let share = |f: &mut fmt::Formatter<'_>, what: &str, cost: u64| {
+            let whole = room / cost.max(1);
+            writeln!(f, "  {what:<44}{:>12}  (room for {whole})", Size(cost).to_string())
+        };
+        writeln!(f, "\nof what is shared")?;
+        share(f, "a connection that waits", WAITING)?;
+        share(f, "a connection at work", WAITING + WORKING)?;
+        share(f, "an HTTP/2 stream, besides its connection", self.stream)?;
+        if self.proxied {
+            share(f, "a request to an upstream, besides", UPSTREAM)?;
+        }
+        Ok(())
     }
 }
 
@@ -167,13 +186,12 @@ fn approximate(bytes: u64) -> String {
     format!("{}.{} MiB", tenths / 10, tenths % 10)
 }
 
-/// Bytes of one request in flight, without its body.
-fn request_cost(settings: &Settings, demand: &Demand) -> u64 {
-    let upstream = if demand.proxied { UPSTREAM_COST } else { 0 };
+/// Bytes of one HTTP/2 stream, without its body.
+fn stream_cost(settings: &Settings) -> u64 {
     ["http2.stream_window", "http2.send_buffer", "limits.max_header_size", "limits.max_url_length"]
         .iter()
         .filter_map(|path| settings.number(path))
-        .fold(upstream, u64::saturating_add)
+        .fold(0, u64::saturating_add)
 }
 
 /// Decides `limits.memory`, `limits.max_connections` and `limits.max_in_flight` where they are
@@ -198,13 +216,13 @@ pub(super) fn decide(
     let free_files = machine.open_files.map_or(u64::MAX, |files| files.saturating_sub(SPARE_FILES) / share);
     if settings.is_auto("limits.max_connections") {
         let files = free_files;
-        let by_memory = memory / 2 / CONNECTION_COST;
+        let by_memory = WorstCase::of(settings, demand).shared() / 2 / WAITING;
         let count = MOST_CONNECTIONS.min(files).min(by_memory).max(LEAST_COUNT);
         settings.resolve("limits.max_connections", Value::Count(count));
         let files = machine.open_files.map_or("unlimited".to_owned(), |files| files.to_string());
         notes.push(format!(
-            "limits.max_connections = {count}: the least of {MOST_CONNECTIONS}, {by_memory} in half of \
-             limits.memory, and RLIMIT_NOFILE {files} less {SPARE_FILES}{}",
+            "limits.max_connections = {count}: the least of {MOST_CONNECTIONS}, {by_memory} in half of what \
+             limits.memory leaves for requests, and RLIMIT_NOFILE {files} less {SPARE_FILES}{}",
             if demand.descriptors { ", by 2 since requests hold descriptors too" } else { "" }
         ));
     } else if let (Some(files), Some(count)) = (machine.open_files, settings.number("limits.max_connections"))
@@ -216,17 +234,13 @@ pub(super) fn decide(
         ));
     }
     if settings.is_auto("limits.max_in_flight") {
-        let so_far = WorstCase { in_flight: 0, ..WorstCase::of(settings, demand) };
-        // Bodies keep an eighth of the budget, or one of the largest size.
-        let bodies = so_far.max_body_size.max(memory / 8);
-        let room = memory.saturating_sub(so_far.fixed()).saturating_sub(bodies);
-        let by_memory = room / so_far.request_cost.max(1);
+        let by_memory = WorstCase::of(settings, demand).shared() / (WAITING + WORKING);
         let by_files = if demand.descriptors { free_files } else { u64::MAX };
         let count = MOST_IN_FLIGHT.min(by_memory).min(by_files).max(LEAST_COUNT);
         settings.resolve("limits.max_in_flight", Value::Count(count));
         notes.push(format!(
-            "limits.max_in_flight = {count}: the less of {MOST_IN_FLIGHT}, and {by_memory} in what connections \
-             and bodies leave of limits.memory{}",
+            "limits.max_in_flight = {count}: the less of {MOST_IN_FLIGHT}, and {by_memory} that limits.memory \
+             holds{}",
             if by_files < by_memory.min(MOST_IN_FLIGHT) {
                 format!("; or {by_files}, half of the descriptors")
             } else {
@@ -284,28 +298,23 @@ fn over_budget(
     notes: &mut Vec<String>,
     errors: &mut Vec<ConfigError>,
 ) {
-    let parts = [
-        "limits.max_connections",
-        "limits.max_in_flight",
-        "limits.max_body_size",
-        "http2.stream_window",
-        "http2.send_buffer",
-    ];
+    let parts =
+        ["limits.max_connections", "limits.max_body_size", "http2.stream_window", "http2.send_buffer"];
     let problem = format!(
-        "{} connections x {} + {} requests in flight x {} + {} tracked clients x {}{} + one body of {} = {} \
-         is over limits.memory = {}",
-        worst.connections,
-        Size(CONNECTION_COST),
-        worst.in_flight,
-        Size(worst.request_cost),
+        "{PROBES} connections for probes x {} + {} tracked clients x {}{} + {} connections x {} + one request \
+         with a body of {}, {} with what others are to find left = {} is over limits.memory = {}",
+        Size(PROBING),
         worst.tracked_clients,
         Size(TRACKED_CLIENT_COST),
         match worst.compressors {
             0 => String::new(),
             count => format!(" + {count} answers compressed x {}", Size(COMPRESSOR_COST)),
         },
+        worst.connections,
+        Size(WAITING),
         Size(worst.max_body_size),
-        approximate(worst.fixed().saturating_add(worst.max_body_size)),
+        approximate(worst.least()),
+        approximate(worst.needed()),
         Size(worst.memory),
     );
     let set: Vec<_> = parts.iter().filter(|path| settings.explicit(path)).copied().collect();

@@ -28,9 +28,7 @@ mod source;
 mod suggest;
 mod value;
 
-pub use budget::{
-    COMPRESSOR_COST, CONNECTION_COST, IDLE_PROCESS, TRACKED_CLIENT_COST, UPSTREAM_COST, WorstCase,
-};
+pub use budget::{COMPRESSOR_COST, IDLE_PROCESS, TRACKED_CLIENT_COST, WorstCase};
 pub use error::{ConfigError, ConfigErrors, Setting};
 pub use example::example;
 pub use load::{EffectiveValue, Loaded, load, reloadable_diff};

@@ -44,12 +44,15 @@ and what was probably meant.
 \u{21bb} change while the server runs; a change of any other is logged and waits for a restart. If anything
 is wrong with the new configuration, the old one stays.
 
-**Memory.** Clients can make the server hold at most: `max_connections` x 80KiB, and `max_in_flight` x
-(`http2.stream_window` + `http2.send_buffer` + `max_header_size` + `max_url_length`, and 128KiB where a
-route is proxied), and 128B for each tracked client where a rate limit is on, and 4MiB for each answer
-that is compressed (`compression.max_concurrent`, lowered to what a quarter of `limits.memory` holds).
-What is left of `limits.memory` is for bodies, and at least one of `max_body_size` must fit. A
-`limits.memory` that does not hold what else was set is an error.
+**Memory.** Clients can make the server hold at most `limits.memory`. Set aside are 2.5MiB for connections of
+probes, 128B for each tracked client where a rate limit is on, and 4MiB for each answer that is compressed
+(`compression.max_concurrent`, lowered to what a quarter of `limits.memory` holds). The rest is shared, and
+charged as it is used: a connection that waits holds 8KiB, one at work 72KiB more, an HTTP/2 stream
+`http2.stream_window` + `http2.send_buffer` + `max_header_size` + `max_url_length`, a request to an upstream
+128KiB, one for a file 64KiB, a body what has come of it. Over three quarters of that, idle connections are let
+go, longest idle first, and then those whose client has been waited for a second and moves less than 8KiB/s (unless that rate is off).
+What then finds no room is refused with 503, except probes. No client, where clients are told apart, may hold more than is
+left for all others. A `limits.memory` that does not hold what else was set is an error.
 ";
 
 /// The reference, in Markdown.

@@ -1,12 +1,12 @@
 //! `limits.max_in_flight`: requests being served at a time, 503 with `Retry-After` beyond it.
 //!
 //! A request counts until the last byte of its response body: an answer that is still streaming
-//! costs as much as one that is still being made.
+//! costs as much as one that is still being made. What it holds besides its connection (the buffers of
+//! an HTTP/2 stream, those of a connection to an upstream) is charged to `limits.memory` here.
 
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -16,19 +16,29 @@ use pin_project_lite::pin_project;
 use tower::{Layer, Service};
 
 use crate::exchange::Exchange;
+use crate::memory::{Charge, MemoryAccount, Purpose};
+use crate::places::{NoPlace, Place, Places};
+use crate::protocol::Protocol;
 use crate::refusal::{Reason, Refusal};
 
 /// Bounds the requests in flight. Clones of the layer share one count.
 #[derive(Debug, Clone)]
 pub struct InFlightLayer {
-    max: usize,
-    count: Arc<AtomicUsize>,
+    places: Places,
+    memory: Option<MemoryAccount>,
+    stream: u64,
 }
 
 impl InFlightLayer {
-    /// Serves `max` requests at a time.
-    pub fn new(max: usize) -> Self {
-        Self { max, count: Arc::default() }
+    /// Serves as many requests at a time as there are places.
+    pub fn new(places: Places) -> Self {
+        Self { places, memory: None, stream: 0 }
+    }
+
+    /// Charges what requests hold to `memory`: `stream` bytes for one that has an HTTP/2 stream.
+    #[must_use]
+    pub fn charging(self, memory: MemoryAccount, stream: u64) -> Self {
+        Self { memory: Some(memory), stream, ..self }
     }
 }
 
@@ -49,25 +59,41 @@ pub struct InFlight<S> {
 
 /// One request's share of the limit, given back when dropped.
 #[derive(Debug)]
-pub struct Permit(Arc<AtomicUsize>);
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
+pub struct Permit {
+    _place: Place,
+    _charge: Option<Charge>,
 }
 
 impl InFlightLayer {
-    fn acquire(&self) -> Result<Permit, Refusal> {
-        let before = self.count.fetch_add(1, Ordering::Relaxed);
-        // From here on the permit gives back what was taken, also on the way out of an error.
-        let permit = Permit(self.count.clone());
-        if before < self.max {
-            return Ok(permit);
+    fn acquire(&self, exchange: Option<&Arc<Exchange>>) -> Result<Permit, Refusal> {
+        let share = exchange.and_then(|exchange| exchange.share.as_ref());
+        let place = self.places.take(share).map_err(|none| self.refusal(none))?;
+        Ok(Permit { _place: place, _charge: self.charge(exchange)? })
+    }
+
+    fn charge(&self, exchange: Option<&Arc<Exchange>>) -> Result<Option<Charge>, Refusal> {
+        let (Some(memory), Some(exchange)) = (&self.memory, exchange) else { return Ok(None) };
+        let stream = if exchange.protocol == Protocol::Http2 { self.stream } else { 0 };
+        let bytes = stream + exchange.policy().map_or(0, |policy| policy.request_memory);
+        if bytes == 0 {
+            return Ok(None);
         }
-        Err(Refusal::new(Reason::Overloaded, format!("{} requests are being served", self.max))
+        let charge = memory.open(exchange.share.clone());
+        charge.add(bytes, Purpose::Work)?;
+        Ok(Some(charge))
+    }
+
+    fn refusal(&self, none: NoPlace) -> Refusal {
+        let max = self.places.max();
+        let detail = match none {
+            NoPlace::Full => format!("{max} requests are being served"),
+            NoPlace::Share => {
+                format!("most of {max} requests are being served, and of those left this client has its part")
+            }
+        };
+        Refusal::new(Reason::Overloaded, detail)
             .limit("limits.max_in_flight")
-            .retry_after(Duration::from_secs(1)))
+            .retry_after(Duration::from_secs(1))
     }
 }
 
@@ -84,7 +110,7 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        match self.limit.acquire() {
+        match self.limit.acquire(Exchange::of(&request)) {
             Ok(permit) => {
                 let mut permit = Some(permit);
                 // A tunnel outlives its answer, and counts for as long as it is open: whoever runs
@@ -167,15 +193,40 @@ impl<B: Body> Body for PermitBody<B> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+    use tokio::time::Instant;
+
     use super::*;
 
+    fn exchange(protocol: Protocol) -> Arc<Exchange> {
+        let client = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        Arc::new(Exchange::new(SocketAddr::new(client, 1), client, protocol, Instant::now()))
+    }
+
     #[test]
-    fn a_permit_is_given_back_and_a_refusal_takes_none() {
-        let limit = InFlightLayer::new(1);
-        let first = limit.acquire().unwrap();
-        assert_eq!(limit.acquire().unwrap_err().reason, Reason::Overloaded);
-        assert_eq!(limit.acquire().unwrap_err().retry_after, Some(Duration::from_secs(1)));
+    fn a_refusal_names_its_limit_and_takes_nothing() {
+        let limit = InFlightLayer::new(Places::new(1));
+        let first = limit.acquire(None).unwrap();
+        let refusal = limit.acquire(None).unwrap_err();
+        assert_eq!((refusal.reason, refusal.limit), (Reason::Overloaded, Some("limits.max_in_flight")));
+        assert_eq!(refusal.retry_after, Some(Duration::from_secs(1)));
         drop(first);
-        assert!(limit.acquire().is_ok());
+        assert!(limit.acquire(None).is_ok());
+    }
+
+    #[test]
+    fn streams_are_charged_and_without_room_are_refused() {
+        let memory = MemoryAccount::new(100);
+        let limit = InFlightLayer::new(Places::new(9)).charging(memory.clone(), 60);
+        let (one, two) = (exchange(Protocol::Http1), exchange(Protocol::Http2));
+        let _plain = limit.acquire(Some(&one)).unwrap();
+        assert_eq!(memory.used(), 0);
+        let stream = limit.acquire(Some(&two)).unwrap();
+        assert_eq!(memory.used(), 60);
+        let refusal = limit.acquire(Some(&two)).unwrap_err();
+        assert_eq!((refusal.reason, refusal.limit), (Reason::Overloaded, Some("limits.memory")));
+        drop(stream);
+        assert_eq!(memory.used(), 0);
     }
 }

@@ -9,7 +9,6 @@ pub mod framing;
 pub mod headers;
 pub mod host;
 pub mod in_flight;
-pub mod memory;
 pub mod method;
 pub mod rate;
 pub mod request_timeout;

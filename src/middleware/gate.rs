@@ -4,7 +4,7 @@
 use http::Request;
 
 use crate::check::Check;
-use crate::exchange::Exchange;
+use crate::exchange::{Exchange, Scarce};
 use crate::lifecycle::Lifecycle;
 use crate::refusal::{Reason, Refusal};
 
@@ -25,8 +25,8 @@ impl Check for DrainGate {
     }
 }
 
-/// On a connection over `limits.max_connections`, only probes are answered, and those have been
-/// by now.
+/// On a connection over `limits.max_connections`, or one that came when `limits.memory` was used up,
+/// only probes are answered, and those have been by now.
 #[derive(Debug, Clone, Copy)]
 pub struct ReserveGate {
     /// `limits.max_connections`, for the refusal.
@@ -35,14 +35,19 @@ pub struct ReserveGate {
 
 impl Check for ReserveGate {
     fn check<B>(&self, request: &Request<B>) -> Result<(), Refusal> {
-        if !Exchange::of(request).is_some_and(|exchange| exchange.probe_only) {
+        let Some(scarce) = Exchange::of(request).and_then(|exchange| exchange.probe_only) else {
             return Ok(());
-        }
-        Err(Refusal::new(
-            Reason::TooManyConnections,
-            format!("{} connections are open", self.max_connections),
-        )
-        .limit("limits.max_connections")
-        .retry_after(std::time::Duration::from_secs(1)))
+        };
+        let refusal = match scarce {
+            Scarce::Connections => Refusal::new(
+                Reason::TooManyConnections,
+                format!("{} connections are open", self.max_connections),
+            )
+            .limit("limits.max_connections"),
+            Scarce::Memory => {
+                Refusal::new(Reason::Overloaded, "the memory for requests is in use").limit("limits.memory")
+            }
+        };
+        Err(refusal.retry_after(std::time::Duration::from_secs(1)))
     }
 }

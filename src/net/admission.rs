@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use super::state::{ConnState, Order};
 use crate::client_address::{ClientKey, TrustedProxies};
+use crate::memory::Share;
 use crate::refusal::{Reason, Refusal};
 
 /// Connections beyond the limit that are still accepted, to ask for probes and nothing else.
@@ -25,15 +26,22 @@ struct Inner {
     per_client: Option<usize>,
     trusted: TrustedProxies,
     open: AtomicUsize,
-    clients: Mutex<HashMap<ClientKey, usize>>,
+    clients: Mutex<HashMap<ClientKey, Client>>,
     reserve: Mutex<VecDeque<Weak<ConnState>>>,
+}
+
+/// What one client has.
+#[derive(Debug, Default)]
+struct Client {
+    connections: usize,
+    share: Arc<Share>,
 }
 
 /// A connection's share of the limits, given back when dropped.
 #[derive(Debug)]
 pub struct Permits {
     admission: Option<Admission>,
-    _client: Option<ClientPermit>,
+    client: Option<ClientPermit>,
 }
 
 /// One of the connections that one client may have, given back when dropped.
@@ -41,12 +49,32 @@ pub struct Permits {
 pub struct ClientPermit {
     admission: Admission,
     key: ClientKey,
+    share: Arc<Share>,
+}
+
+impl ClientPermit {
+    /// What the client holds over all of its connections.
+    pub fn share(&self) -> &Arc<Share> {
+        &self.share
+    }
 }
 
 impl Permits {
     /// Counts against nothing: for a listener that has no limits of its own.
     pub fn none() -> Self {
-        Self { admission: None, _client: None }
+        Self { admission: None, client: None }
+    }
+
+    /// What the client holds that the connection counts for; `None` where clients are not told apart.
+    pub fn share(&self) -> Option<&Arc<Share>> {
+        self.client.as_ref().map(ClientPermit::share)
+    }
+
+    /// Puts a connection into the reserve, as [`Admission::reserve`] does.
+    pub fn reserve(&self, connection: &Arc<ConnState>) {
+        if let Some(admission) = &self.admission {
+            admission.reserve(connection);
+        }
     }
 
     /// Counts the connection for `client` too, whom a trusted proxy has named.
@@ -90,9 +118,9 @@ impl Admission {
     /// # Errors
     /// The client has all the connections that one client may have, or the reserve overflows.
     pub fn admit(&self, peer: IpAddr) -> Result<Admitted, Refusal> {
-        let mut permits = Permits { admission: Some(self.clone()), _client: None };
+        let mut permits = Permits { admission: Some(self.clone()), client: None };
         let open = self.0.open.fetch_add(1, Ordering::Relaxed);
-        permits._client = self.client(peer)?;
+        permits.client = self.client(peer)?;
         if open < self.0.max {
             return Ok(Admitted::Fully(permits));
         }
@@ -108,7 +136,7 @@ impl Admission {
             return 0;
         }
         let clients = self.0.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        clients.get(&ClientKey::from(client)).copied().unwrap_or(0)
+        clients.get(&ClientKey::from(client)).map_or(0, |client| client.connections)
     }
 
     /// One connection more of `client`; `None` where it may have any number.
@@ -118,8 +146,8 @@ impl Admission {
         };
         let key = ClientKey::from(client);
         let mut clients = self.0.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = clients.entry(key).or_insert(0);
-        if *count >= max {
+        let client = clients.entry(key).or_default();
+        if client.connections >= max {
             drop(clients);
             return Err(Refusal::new(
                 Reason::TooManyConnectionsFromClient,
@@ -127,8 +155,8 @@ impl Admission {
             )
             .limit("limits.max_connections_per_ip"));
         }
-        *count += 1;
-        Ok(Some(ClientPermit { admission: self.clone(), key }))
+        client.connections += 1;
+        Ok(Some(ClientPermit { admission: self.clone(), key, share: client.share.clone() }))
     }
 
     /// The refusal for a connection over the limit.
@@ -162,9 +190,9 @@ impl Drop for Permits {
 impl Drop for ClientPermit {
     fn drop(&mut self) {
         let mut clients = self.admission.0.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = clients.get_mut(&self.key) {
-            *count -= 1;
-            if *count == 0 {
+        if let Some(client) = clients.get_mut(&self.key) {
+            client.connections -= 1;
+            if client.connections == 0 {
                 clients.remove(&self.key);
             }
         }

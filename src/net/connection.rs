@@ -20,7 +20,9 @@ use super::send_watch::SendWatch;
 use super::service::Stack;
 use super::state::{ConnState, Order};
 use super::transport::Transport;
-use super::{detect, http1, http2, linger, proxy_protocol};
+use super::{detect, head, http1, http2, linger, proxy_protocol};
+use crate::exchange::Scarce;
+use crate::memory::{Charge, Purpose, WORKING};
 use crate::protocol::Protocol;
 use crate::refusal::{Reason, Refusal};
 
@@ -34,14 +36,15 @@ pub const CLOSE_AFTER: Duration = Duration::from_millis(500);
 pub const TELL_FOR: Duration = Duration::from_secs(1);
 
 /// The one HTTP/1 parser configuration.
-pub fn http1_builder(limits: &ConnectionLimits) -> hyper1::Builder {
+pub fn http1_builder(limits: &ConnectionLimits, probes_only: bool) -> hyper1::Builder {
     let mut builder = hyper1::Builder::new();
     // Our clocks run outside: hyper's would close without an answer, at a timer a request.
     builder.header_read_timeout(None);
     // A client may close its sending side once it has asked, and still wants its answer. One that
     // has gone for good is found out by the answer, or by the request's own clock.
     builder.half_close(true);
-    builder.max_buf_size(limits.max_head());
+    // A probe's head is small, and its connection is not counted.
+    builder.max_buf_size(if probes_only { 8192 } else { limits.max_head() });
     // The default is on the stack; anything else moves every head to the heap.
     if limits.head.fields_count > 100 {
         builder.max_headers(limits.head.fields_count);
@@ -144,6 +147,25 @@ pub async fn serve<T: Transport, S: Stack>(
                 Err(None) => return,
             }
         }
+        if gauge.protocol == Protocol::Http1 {
+            match head::gather(&mut transport, &mut prefix, &state, &context).await {
+                Ok(()) => {}
+                Err(head::End::Refused(refusal)) => {
+                    return refuse(transport, refusal, &state, &context).await;
+                }
+                Err(head::End::Closed) => return,
+                Err(head::End::Abort) => return abort(transport, &state, &context).await,
+            }
+        }
+        // Held until the connection waits again.
+        let _work = match work(&state, &context) {
+            Ok(charge) => charge,
+            Err(refusal) if gauge.protocol == Protocol::Http2 => {
+                context.refused(refusal.reason, state.peer().ip(), gauge.protocol);
+                return linger::close(transport, &http2::farewell(), true).await;
+            }
+            Err(refusal) => return refuse(transport, refusal, &state, &context).await,
+        };
         let first = std::mem::take(&mut prefix);
         if let (Protocol::Http2, Some(limits)) = (gauge.protocol, &context.limits.http2) {
             let drive = http2::drive(transport, first, &state, &context, limits, stack);
@@ -161,7 +183,8 @@ pub async fn serve<T: Transport, S: Stack>(
             }
             http1::End::Linger(transport) => {
                 // SECURITY: the reserve is for probes, which have no bodies; nobody lingers in it.
-                return linger::close(transport, &[], state.body_left() && !state.probe_only).await;
+                return linger::close(transport, &[], state.body_left() && state.probe_only().is_none())
+                    .await;
             }
             http1::End::Stalled(transport) => {
                 transport.reset_on_drop();
@@ -172,6 +195,24 @@ pub async fn serve<T: Transport, S: Stack>(
             http1::End::Closed => return,
         }
     }
+}
+
+/// Charges what a request may hold. Where there is no room, the connection is good for probes alone,
+/// which are paid for already.
+///
+/// # Errors
+/// This client holds its part.
+fn work(state: &Arc<ConnState>, context: &Context) -> Result<Option<Charge>, Refusal> {
+    if state.probe_only().is_some() {
+        return Ok(None);
+    }
+    let charge = context.memory.open(state.share().cloned());
+    match charge.add(WORKING, Purpose::Work) {
+        Ok(()) => return Ok(Some(charge)),
+        Err(refusal) if context.memory.has_room(WORKING) => return Err(refusal),
+        Err(_) => state.probes_only(Scarce::Memory),
+    }
+    Ok(None)
 }
 
 /// Watches over a socket that a handler has taken over: it has no parser and no requests any more,
@@ -193,7 +234,7 @@ async fn tunnel(state: &ConnState, context: &Context) {
 /// Answers a refusal that no request carries, and counts it.
 async fn refuse<T: Transport>(transport: T, refusal: Refusal, state: &ConnState, context: &Context) {
     let answer = context.refuse(refusal, state.peer().ip(), Protocol::Http1);
-    if state.probe_only {
+    if state.probe_only().is_some() {
         return linger::say(transport, &answer).await;
     }
     linger::close(transport, &answer, true).await;
@@ -201,7 +242,7 @@ async fn refuse<T: Transport>(transport: T, refusal: Refusal, state: &ConnState,
 
 /// Makes room, or makes an end.
 async fn abort<T: Transport>(transport: T, state: &ConnState, context: &Context) {
-    if state.probe_only {
+    if state.probe_only().is_some() {
         let refusal = Refusal::new(Reason::TooManyConnections, "the connection made room for another")
             .limit("limits.max_connections");
         // Told in passing: its place is needed now, and it has sent nothing that would be in the

@@ -9,6 +9,7 @@ use http::{HeaderName, HeaderValue};
 use super::send_watch::SendLimits;
 use crate::client_address::TrustedProxies;
 use crate::lifecycle::Lifecycle;
+use crate::memory::MemoryAccount;
 use crate::protocol::Protocol;
 use crate::random;
 use crate::refusal::{Reason, Refusal};
@@ -89,6 +90,8 @@ pub struct Context {
     pub trusted: TrustedProxies,
     /// What begins a connection of theirs.
     pub proxy_protocol: ProxyProtocol,
+    /// What connections and requests hold.
+    pub memory: MemoryAccount,
     /// Where the process is in its life.
     pub lifecycle: Lifecycle,
     /// Counts.

@@ -18,9 +18,9 @@ use super::state::{ConnState, Order};
 /// flood cost as much as there are; a sample finds one of the worst few (Redis evicts keys so).
 const SAMPLE: usize = 32;
 /// Clients send their first request right behind the last packet of the handshake.
-const SILENT: Duration = Duration::from_millis(300);
+pub(super) const SILENT: Duration = Duration::from_millis(300);
 /// Most heads fit a packet; the rest take a few, and a few round trips at worst.
-const SLOW_HEAD: Duration = Duration::from_millis(600);
+pub(super) const SLOW_HEAD: Duration = Duration::from_millis(600);
 
 /// What giving a connection up would cost, least first. Within a kind, the client with most
 /// connections comes first, and then what has been there for longest.
@@ -37,7 +37,10 @@ enum Kind {
 }
 
 fn loss(connection: &ConnState, admission: &Admission) -> Option<Loss> {
-    if connection.probe_only || connection.ordered(Order::Abort) || connection.ordered(Order::CloseIdle) {
+    if connection.probe_only().is_some()
+        || connection.ordered(Order::Abort)
+        || connection.ordered(Order::CloseIdle)
+    {
         return None;
     }
     let (kind, age, least) = match (connection.idle_for(), connection.head_since()) {

@@ -89,7 +89,8 @@ impl<S> ConnService<S> {
         let client = trusted.client(peer.ip(), request.headers());
         let mut exchange = Exchange::new(peer, client, protocol, started);
         exchange.trusted_peer = trusted.trusts(peer.ip());
-        exchange.probe_only = self.state.probe_only;
+        exchange.probe_only = self.state.probe_only();
+        exchange.share = self.state.share().cloned();
         exchange.promised = (self.state.accepted_in_drain && number == 1)
             || (protocol == Protocol::Http2 && !self.state.was_told_long_ago());
         if let Wire::Http1(seen) = &self.wire {
@@ -146,7 +147,7 @@ impl<S: Stack> hyper::service::Service<Request<Incoming>> for ConnService<S> {
             head: request.method() == Method::HEAD,
             unframed: request.version() == Version::HTTP_10,
         };
-        let request = request.map(|body| Upload::new(body, stream_wire, &running.exchange));
+        let request = request.map(|body| Upload::new(body, stream_wire, &running.exchange, &self.state));
         let inner = self.stack.borrow_mut().call(request);
         running.exchange.called();
         self.hold_to_route(&running);
@@ -161,7 +162,7 @@ impl Running {
         self.exchange.closes()
             || number >= limits.max_requests
             || self.context.lifecycle.phase() >= Phase::Draining
-            || self.state.probe_only
+            || self.state.probe_only().is_some()
             || self.state.is_old_at(self.exchange.started)
             || self.state.is_doubtful()
     }
@@ -222,7 +223,7 @@ where
 fn number_or_life(running: &Running, number: u64) -> bool {
     let limits = &running.context.limits;
     number >= limits.max_requests
-        || running.state.probe_only
+        || running.state.probe_only().is_some()
         || running.state.is_old_at(running.exchange.started)
         // A connection from before the drain is told in its turn, by the spread over the delay.
         || (running.state.accepted_in_drain && running.context.lifecycle.phase() >= Phase::Draining)

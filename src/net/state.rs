@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 
@@ -11,8 +11,11 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::admission::{ClientPermit, Permits};
+use super::progress::Progress;
 use super::registry::Entry;
 use super::send_watch::SendLimits;
+use crate::exchange::Scarce;
+use crate::memory::{Charge, Share};
 use crate::refusal::Refusal;
 
 /// What a connection can be told to do. Orders add up and are never taken back.
@@ -36,15 +39,15 @@ const TELLING: u64 = 2000;
 pub struct Stamp(AtomicU64);
 
 impl Stamp {
-    fn set(&self, at: u64) {
+    pub(super) fn set(&self, at: u64) {
         self.0.store(at + 1, Ordering::Relaxed);
     }
 
-    fn clear(&self) {
+    pub(super) fn clear(&self) {
         self.0.store(0, Ordering::Relaxed);
     }
 
-    fn get(&self) -> Option<u64> {
+    pub(super) fn get(&self) -> Option<u64> {
         self.0.load(Ordering::Relaxed).checked_sub(1)
     }
 }
@@ -53,7 +56,7 @@ impl Stamp {
 #[derive(Debug)]
 struct Announced {
     peer: SocketAddr,
-    _permit: Option<ClientPermit>,
+    permit: Option<ClientPermit>,
 }
 
 /// One connection. Lives as long as anything that belongs to it, an upgraded socket included;
@@ -63,8 +66,8 @@ pub struct ConnState {
     /// The socket's other end; whom the connection counts for is [`ConnState::peer`].
     pub socket_peer: SocketAddr,
     announced: OnceLock<Box<Announced>>,
-    /// Admitted over `limits.max_connections`, to ask for probes only.
-    pub probe_only: bool,
+    /// What it holds while it waits.
+    pub held: Option<Charge>,
     /// Accepted while draining, when an open listener still promised to serve.
     pub accepted_in_drain: bool,
     /// The age at which it is asked to close.
@@ -91,6 +94,9 @@ pub struct ConnState {
     blocked_since: Stamp,
     blocked_total: AtomicU64,
     written: AtomicU64,
+    probe_only: OnceLock<Scarce>,
+    /// How far its client gets.
+    pub progress: Progress,
     left: Notify,
     permits: Permits,
     _entry: Entry,
@@ -102,7 +108,7 @@ impl ConnState {
         Self {
             socket_peer,
             announced: OnceLock::new(),
-            probe_only: false,
+            held: None,
             accepted_in_drain: false,
             max_age: Duration::MAX,
             epoch: Instant::now(),
@@ -125,6 +131,8 @@ impl ConnState {
             blocked_since: Stamp::default(),
             blocked_total: AtomicU64::new(0),
             written: AtomicU64::new(0),
+            probe_only: OnceLock::new(),
+            progress: Progress::default(),
             left: Notify::new(),
             permits,
             _entry: entry,
@@ -148,8 +156,27 @@ impl ConnState {
             Err(refusal) => (None, Err(refusal)),
         };
         // Refused or not, it is this client that it happens to.
-        let _ = self.announced.set(Box::new(Announced { peer, _permit: permit }));
+        let _ = self.announced.set(Box::new(Announced { peer, permit }));
         refused
+    }
+
+    /// What its client holds over all of its connections; `None` where clients are not told apart.
+    pub fn share(&self) -> Option<&Arc<Share>> {
+        let announced = self.announced.get().and_then(|announced| announced.permit.as_ref());
+        announced.map(ClientPermit::share).or_else(|| self.permits.share())
+    }
+
+    /// From now on only probes are answered on it, for want of what is `scarce`; and if there are too
+    /// many of its kind, the oldest makes an end.
+    pub fn probes_only(self: &Arc<Self>, scarce: Scarce) {
+        if self.probe_only.set(scarce).is_ok() {
+            self.permits.reserve(self);
+        }
+    }
+
+    /// What there was too little of for more than probes.
+    pub fn probe_only(&self) -> Option<Scarce> {
+        self.probe_only.get().copied()
     }
 
     // ----- time
@@ -359,6 +386,13 @@ impl ConnState {
     /// Bytes came while a request was in flight: they may be the next one's.
     pub fn read_ahead(&self) {
         self.last_read.store(self.now(), Ordering::Relaxed);
+    }
+
+    /// Bytes a second that moved since the last look, if that was a second ago or more and it is the
+    /// client who is waited for. To be called by one task, again and again.
+    pub fn pace_of_client(&self) -> Option<u64> {
+        let waited_for = !self.is_upgraded() && (self.blocked_since.get().is_some() || self.progress.waits());
+        self.progress.pace(waited_for, self.now(), self.written.load(Ordering::Relaxed))
     }
 
     // ----- writing

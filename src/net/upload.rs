@@ -11,6 +11,7 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tokio::time::{Instant, timeout_at};
 
+use super::state::ConnState;
 use crate::exchange::Exchange;
 
 /// Bytes of a refused upload that are thrown away at most.
@@ -30,18 +31,32 @@ pub struct Upload {
     body: Option<Incoming>,
     drain: bool,
     unread: Option<Arc<Exchange>>,
+    state: Option<Arc<ConnState>>,
+    awaited: bool,
 }
 
 impl Upload {
-    pub(super) fn new(body: Incoming, drain: bool, exchange: &Arc<Exchange>) -> Self {
-        let drain = drain && !body.is_end_stream();
-        let unread = (!body.is_end_stream()).then(|| exchange.clone());
-        Self { body: Some(body), drain, unread }
+    pub(super) fn new(body: Incoming, drain: bool, exchange: &Arc<Exchange>, state: &Arc<ConnState>) -> Self {
+        let empty = body.is_end_stream();
+        let unread = (!empty).then(|| exchange.clone());
+        let state = (!empty).then(|| state.clone());
+        Self { body: Some(body), drain: drain && !empty, unread, state, awaited: false }
+    }
+
+    /// Tells the connection whether somebody waits for its client.
+    fn is_awaited(&mut self, awaited: bool) {
+        if awaited != self.awaited
+            && let Some(state) = &self.state
+        {
+            self.awaited = awaited;
+            state.progress.waits_for_upload(awaited);
+        }
     }
 }
 
 impl Drop for Upload {
     fn drop(&mut self) {
+        self.is_awaited(false);
         if self.is_end_stream() {
             return;
         }
@@ -82,6 +97,10 @@ impl Body for Upload {
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let Some(body) = &mut self.body else { return Poll::Ready(None) };
         let frame = Pin::new(body).poll_frame(cx);
+        self.is_awaited(frame.is_pending());
+        if let (Poll::Ready(Some(Ok(frame))), Some(state)) = (&frame, &self.state) {
+            state.progress.uploaded(frame.data_ref().map_or(0, Bytes::len));
+        }
         if matches!(frame, Poll::Ready(None | Some(Err(_)))) {
             self.drain = false;
             self.unread = None;

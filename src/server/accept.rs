@@ -7,7 +7,9 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, watch};
 
+use crate::exchange::Scarce;
 use crate::lifecycle::Phase;
+use crate::memory::{Purpose, WAITING};
 use crate::net::Stack;
 use crate::net::admission::{Admission, Admitted};
 use crate::net::connection;
@@ -80,26 +82,34 @@ impl<S: Stack> Acceptor<S> {
         let (permits, probe_only) = match admitted {
             Ok(Admitted::Fully(permits)) => (permits, false),
             Ok(Admitted::ForProbes(permits)) => {
-                let displaced =
-                    self.admission.may_displace() && eviction::make_room(&self.registry, &self.admission);
-                if displaced {
-                    self.context.metrics.connection_evicted();
-                }
+                let displaced = self.displace();
                 (permits, !displaced)
             }
             Err(refusal) => return self.refuse(stream, peer, refusal, told),
+        };
+        // What a connection holds before it says anything is little, and there is room for it unless
+        // those at work leave none.
+        let held = self.context.memory.open(permits.share().cloned());
+        let (held, probe_only) = match probe_only {
+            true => (None, Some(Scarce::Connections)),
+            false if held.add(WAITING, Purpose::Waiting).is_ok() => (Some(held), None),
+            false if self.displace() => {
+                held.add_in_exchange(WAITING);
+                (Some(held), None)
+            }
+            false => (None, Some(Scarce::Memory)),
         };
         let draining = self.context.lifecycle.phase() >= Phase::Draining;
         let max_age = jitter(self.context.limits.max_age);
         let state = self.registry.enter(|entry| {
             let mut state = ConnState::new(peer, permits, entry);
-            state.probe_only = probe_only;
+            state.held = held;
             state.accepted_in_drain = draining;
             state.max_age = max_age;
             state
         });
-        if probe_only {
-            self.admission.reserve(&state);
+        if let Some(scarce) = probe_only {
+            state.probes_only(scarce);
         }
         let panics = CountPanic(self.context.metrics.clone());
         let (context, stack) = (self.context.clone(), self.stack.clone());
@@ -107,6 +117,15 @@ impl<S: Stack> Acceptor<S> {
             let _panics = panics;
             connection::serve(stream, state, context, stack).await;
         });
+    }
+
+    /// Has another connection make room, if one can be spared.
+    fn displace(&self) -> bool {
+        let displaced = self.admission.may_displace() && eviction::make_room(&self.registry, &self.admission);
+        if displaced {
+            self.context.metrics.connection_evicted();
+        }
+        displaced
     }
 
     fn refuse(&self, stream: TcpStream, peer: SocketAddr, refusal: Refusal, told: &Arc<Semaphore>) {

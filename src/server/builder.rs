@@ -22,15 +22,16 @@ use crate::lifecycle::readiness::{Check, Readiness};
 use crate::lifecycle::{self};
 use crate::limits::headers::HeaderLimits;
 use crate::limits::host::AllowedHosts;
-use crate::limits::memory::MemoryAccount;
 use crate::limits::rate::{RateLimiter, RouteLimiters};
 use crate::limits::url_length::MaxUrlLength;
+use crate::memory::MemoryAccount;
 use crate::middleware::compression::RouteCompressors;
 use crate::net::admission::Admission;
 use crate::net::context::{ConnectionLimits, Context, HeadLimits, Http2Limits, ProxyProtocol};
 use crate::net::listener::Listener;
 use crate::net::registry::Registry;
 use crate::net::send_watch::SendLimits;
+use crate::places::Places;
 use crate::resolve::Resolver;
 use crate::telemetry::{AccessLog, AccessMode, BuildInfo, LogControl, LogFormat, LogPipe, Metrics, log};
 
@@ -179,8 +180,8 @@ impl Builder {
         let build = BuildInfo::current();
         let metrics = Metrics::new(&[], build.clone());
         let memory = config.limits.memory;
-        let (bound, bodies) =
-            self.worst_case.map_or((memory, memory / 2), |worst| (worst.total(), worst.bodies()));
+        let (bound, shared) =
+            self.worst_case.map_or((memory, memory), |worst| (worst.total(), worst.shared()));
         metrics.memory_bound(bound);
         let machine = Machine::detect();
         metrics.machine(machine.memory(), machine.cpu_limit());
@@ -225,7 +226,8 @@ impl Builder {
             access_log,
             lifecycle,
             admin,
-            memory: MemoryAccount::new(bodies),
+            memory: MemoryAccount::new(shared),
+            places: Places::new(config.limits.max_in_flight),
             routes,
             rate_limiter: RateLimiter::new(policy(&config.rate_limit)),
             route_limiters,
@@ -320,7 +322,11 @@ fn admin_port(
     let Some(port) = config.admin.port else { return Ok(None) };
     let listener = listen("admin", SocketAddr::new(config.admin.host, port), given)?;
     let admission = Admission::new(ADMIN_CONNECTIONS, None, config.server.trusted_proxies.clone());
-    let context = Arc::new(context(config, shared, config.limits.max_requests_per_connection));
+    let context = Arc::new(Context {
+        // Those few connections are part of what the process itself holds.
+        memory: MemoryAccount::new(u64::MAX),
+        ..context(config, shared, config.limits.max_requests_per_connection)
+    });
     Ok(Some(Port { listener, admission, context }))
 }
 
@@ -377,6 +383,7 @@ fn context(config: &Config, shared: &Shared, max_requests: u64) -> Context {
             }),
         },
         trusted: config.server.trusted_proxies.clone(),
+        memory: shared.memory.clone(),
         // Only the main listener stands behind proxies.
         proxy_protocol: ProxyProtocol::Off,
         lifecycle: shared.lifecycle.clone(),

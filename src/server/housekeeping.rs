@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::stack::Shared;
+use crate::config::TRACKED_CLIENT_COST;
 use crate::lifecycle::readiness::Readiness;
 use crate::telemetry::LogPipe;
 
@@ -24,6 +25,8 @@ pub(super) async fn keep(shared: Shared, readiness: Readiness, pipe: LogPipe) {
         let (keys, blocked) = shared.rate_limiter.census();
         let (more_keys, more_blocked) = shared.route_limiters.census();
         metrics.rate_limit_keys(keys + more_keys);
+        let tracked = u64::try_from(keys + more_keys).unwrap_or(u64::MAX).saturating_mul(TRACKED_CLIENT_COST);
+        metrics.memory_used(shared.memory.used().saturating_add(tracked));
         metrics.rate_limit_blocked(blocked + more_blocked);
     }
 }

@@ -19,6 +19,7 @@ use crate::handler::routes::{Route, RouteTable, Target};
 use crate::handler::static_files::{FilesOptions, StaticFiles};
 use crate::limits::method::allow;
 use crate::limits::rate::RouteLimiters;
+use crate::memory;
 use crate::middleware::compression::{CompressionOptions, Compressor, RouteCompressors};
 use crate::policy::Policy;
 use crate::resolve::Resolver;
@@ -128,6 +129,7 @@ impl Planner {
             Answers::Upstream(_) => {
                 // A proxy keeps that time itself, so that it can tell who took too long.
                 policy.request_timeout = None;
+                policy.request_memory = memory::UPSTREAM;
                 let options = ProxyOptions {
                     upstream: route.upstream.clone(),
                     request_id_header: config.server.request_id_header.clone(),
@@ -138,6 +140,7 @@ impl Planner {
                 Target::Proxy(proxy.unwrap_or_else(|| Proxy::new(options, &self.resolver, &self.metrics)))
             }
             Answers::Files(root) => {
+                policy.request_memory = memory::FILE;
                 let options = FilesOptions {
                     root: root.clone(),
                     cache_control: route.files.cache_control.clone(),
@@ -177,6 +180,7 @@ impl Planner {
             body_timeout: limits.body_timeout,
             min_body_rate: limits.min_body_rate,
             holds_bodies: false,
+            request_memory: 0,
             max_response_size,
             write_timeout: limits.write_timeout,
             min_send_rate: limits.min_send_rate,

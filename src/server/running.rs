@@ -24,6 +24,7 @@ use crate::lifecycle::{Event, LifecycleWriter, service_manager};
 use crate::net::admission::Admission;
 use crate::net::context::Context;
 use crate::net::listener::Listener;
+use crate::net::pressure::Relief;
 use crate::net::registry::Registry;
 use crate::telemetry::LogPipe;
 
@@ -122,6 +123,16 @@ impl BoundServer {
         let (stop, stopped) = watch::channel(false);
         let mut acceptors = JoinSet::new();
         let app = stack::main(&config, &shared);
+        let relief = tokio::spawn(
+            Relief {
+                memory: shared.memory.clone(),
+                places: shared.places.clone(),
+                registry: registry.clone(),
+                context: main.context.clone(),
+                judges_uploads: config.limits.min_body_rate.is_some(),
+            }
+            .run(),
+        );
         acceptors.spawn(acceptor(main, app, &registry).run(stopped.clone()));
         // Operators may look on while the rest drains.
         let (admin_stop, admin_stopped) = watch::channel(false);
@@ -182,6 +193,7 @@ impl BoundServer {
         checks.abort();
         housekeeping.abort();
         keep_alive.abort();
+        relief.abort();
         let _ = tokio::task::spawn_blocking(move || pipe.flush(LAST_WORDS)).await;
         if failed { Outcome::Failed } else { outcome }
     }

@@ -17,12 +17,12 @@ use crate::limits::framing::Framing;
 use crate::limits::headers::HeaderLimits;
 use crate::limits::host::AllowedHosts;
 use crate::limits::in_flight::InFlightLayer;
-use crate::limits::memory::MemoryAccount;
 use crate::limits::method::AllowedMethods;
 use crate::limits::rate::{RateLimitLayer, RateLimiter, RouteLimiters};
 use crate::limits::request_timeout::RequestTimeoutLayer;
 use crate::limits::response_size::ResponseSizeLayer;
 use crate::limits::url_length::MaxUrlLength;
+use crate::memory::MemoryAccount;
 use crate::middleware::answer::AnswerLayer;
 use crate::middleware::compression::{CompressionLayer, RouteCompressors};
 use crate::middleware::gate::{DrainGate, ReserveGate};
@@ -30,6 +30,7 @@ use crate::middleware::observe::ObserveLayer;
 use crate::middleware::request_id::RequestIdLayer;
 use crate::middleware::security_headers::SecurityHeadersLayer;
 use crate::net::Stack;
+use crate::places::Places;
 use crate::telemetry::{AccessLog, Metrics};
 
 /// What the layers share with the rest of the server.
@@ -43,8 +44,10 @@ pub(crate) struct Shared {
     pub lifecycle: Lifecycle,
     /// The endpoints.
     pub admin: Arc<AdminState>,
-    /// What request bodies may take.
+    /// What connections, requests and their bodies may take.
     pub memory: MemoryAccount,
+    /// How many requests at a time.
+    pub places: Places,
     /// Where requests lead; changes while running.
     pub routes: Routes,
     /// Changes while running.
@@ -88,7 +91,9 @@ pub(crate) fn main(config: &Config, shared: &Shared) -> impl Stack {
         // A client's own allowance comes before what all clients share.
         .layer(RateLimitLayer { common: shared.rate_limiter.clone(), routes: shared.route_limiters.clone() })
         // Held to the end of the response body.
-        .layer(InFlightLayer::new(limits.max_in_flight))
+        .layer(
+            InFlightLayer::new(shared.places.clone()).charging(shared.memory.clone(), stream_memory(config)),
+        )
         // The clock covers all that the handler waits for, its request body included.
         .layer(RequestTimeoutLayer(limits.request_timeout))
         .layer(BodyLimitsLayer {
@@ -103,6 +108,14 @@ pub(crate) fn main(config: &Config, shared: &Shared) -> impl Stack {
         .layer(CompressionLayer(shared.compressors.clone()))
         .layer(ResponseSizeLayer(limits.max_response_size))
         .service(Dispatch)
+}
+
+/// Bytes that an HTTP/2 stream holds: its windows, buffers and head.
+fn stream_memory(config: &Config) -> u64 {
+    let http2 = &config.http2;
+    let sizes = [http2.send_buffer, config.limits.max_header_size, config.limits.max_url_length];
+    let sizes = sizes.into_iter().filter_map(|size| u64::try_from(size).ok());
+    sizes.fold(u64::from(http2.stream_window), u64::saturating_add)
 }
 
 /// Everything between a connection of the admin listener and the endpoints: its clients are

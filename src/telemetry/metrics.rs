@@ -116,6 +116,7 @@ struct Shown {
     rate_limit_keys: Gauge,
     rate_limit_blocked: Gauge,
     memory_bound: Gauge,
+    memory_used: Gauge,
     tunnels: Gauge,
 }
 
@@ -178,6 +179,7 @@ impl Metrics {
             rate_limit_keys: gauge("nessen_rate_limit_keys", &[]),
             rate_limit_blocked: gauge("nessen_rate_limit_blocked_sources", &[]),
             memory_bound: gauge("nessen_memory_bound_bytes", &[]),
+            memory_used: gauge("nessen_memory_used_bytes", &[]),
             tunnels: gauge("nessen_tunnels_active", &[]),
         };
         let connections = Protocol::ALL.map(|protocol| Connections {
@@ -361,6 +363,11 @@ impl Metrics {
     /// Worst-case bytes that the limits in force allow.
     pub fn memory_bound(&self, bytes: u64) {
         self.shown.memory_bound.set(bytes as f64);
+    }
+
+    /// Bytes that are charged at this moment.
+    pub fn memory_used(&self, bytes: u64) {
+        self.shown.memory_used.set(bytes as f64);
     }
 
     /// What the machine, or the container, lets the process use; memory where that is known.

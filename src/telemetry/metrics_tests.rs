@@ -105,6 +105,7 @@ fn the_life_of_the_process_is_shown() {
     metrics.rate_limit_keys(4);
     metrics.rate_limit_blocked(1);
     metrics.memory_bound(1 << 30);
+    metrics.memory_used(1 << 20);
     metrics.machine(None, 0.5);
     assert!(!metrics.render().contains("nessen_memory_limit_bytes "), "unknown is not zero");
     metrics.machine(Some(1 << 28), 1.5);

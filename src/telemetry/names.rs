@@ -141,6 +141,12 @@ pub const METRICS: &[Definition] = &[
         "Worst-case memory that the limits in force allow clients to make the server hold.",
     ),
     gauge(
+        "nessen_memory_used_bytes",
+        "bytes",
+        &[],
+        "What clients hold of that at this moment, as it is accounted: connections, requests, bodies, tracked clients.",
+    ),
+    gauge(
         "nessen_memory_limit_bytes",
         "bytes",
         &[],

@@ -16,6 +16,7 @@ fn route(number: u32, host: Option<&str>, prefix: &str) -> Route {
         body_timeout: Duration::ZERO,
         min_body_rate: None,
         holds_bodies: false,
+        request_memory: 0,
         max_response_size: None,
         write_timeout: Duration::ZERO,
         min_send_rate: None,

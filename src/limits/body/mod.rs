@@ -16,9 +16,9 @@ use http::{Request, Response};
 use http_body::Body;
 use tower::{Layer, Service};
 
-use super::memory::MemoryAccount;
 use crate::body::BoxError;
 use crate::exchange::Exchange;
+use crate::memory::MemoryAccount;
 use crate::policy::Policy;
 use crate::refusal::{Reason, Refusal};
 use crate::units::Rate;
@@ -97,7 +97,8 @@ where
         if request.body().size_hint().lower() > limits.max_size {
             return VerdictFuture::refused(limits.too_large());
         }
-        let verdict = Verdict::new(limits.memory.as_ref());
+        let share = exchange.as_ref().and_then(|exchange| exchange.share.clone());
+        let verdict = Verdict::new(limits.memory.as_ref().map(|memory| memory.open(share)));
         let request = request.map(|body| WatchedBody::new(body, limits, verdict.clone(), exchange));
         VerdictFuture::watched(self.inner.call(request), verdict)
     }

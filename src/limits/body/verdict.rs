@@ -11,7 +11,7 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
 use crate::body::BoxError;
-use crate::limits::memory::{Charge, MemoryAccount};
+use crate::memory::{Charge, Purpose};
 use crate::refusal::Refusal;
 
 /// Filled at most once, by the body; read by the answer. It lives as long as either, and with it
@@ -26,13 +26,13 @@ struct Inner {
 }
 
 impl Verdict {
-    pub(super) fn new(memory: Option<&MemoryAccount>) -> Self {
-        Self(Arc::new(Inner { refusal: OnceLock::new(), charge: memory.map(MemoryAccount::open) }))
+    pub(super) fn new(charge: Option<Charge>) -> Self {
+        Self(Arc::new(Inner { refusal: OnceLock::new(), charge }))
     }
 
     /// Charges bytes of the body.
     pub(super) fn charge(&self, bytes: u64) -> Result<(), Refusal> {
-        self.0.charge.as_ref().map_or(Ok(()), |charge| charge.add(bytes))
+        self.0.charge.as_ref().map_or(Ok(()), |charge| charge.add(bytes, Purpose::Body))
     }
 
     /// Keeps the first refusal; what comes later is its consequence.

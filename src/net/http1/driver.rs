@@ -82,8 +82,9 @@ pub(crate) async fn drive<T: Transport, S: Stack>(
     let max_line = context.limits.max_line();
     let io = Http1Io::new(transport, prefix, state.clone(), seen.clone(), max_line);
     let service = ConnService::new(stack, state.clone(), context.clone(), Wire::Http1(seen.clone()));
-    let mut connection =
-        http1_builder(&context.limits).serve_connection(TokioIo::new(io), service).with_upgrades();
+    let mut connection = http1_builder(&context.limits, state.probe_only().is_some())
+        .serve_connection(TokioIo::new(io), service)
+        .with_upgrades();
     let mut sends = SendWatch::new(context.limits.send);
     let mut clock = pin!(Clock::default());
 

@@ -13,11 +13,11 @@ use hyper_util::rt::TokioIo;
 use tokio::time::Instant;
 
 use super::executor::StreamExecutor;
-use super::frames::{Code, goaway};
+use super::frames::{Code, SETTINGS, goaway};
 use super::io::{Http2Io, Ledger};
 use super::streams::Streams;
 use crate::net::clock::Clock;
-use crate::net::connection::{CLOSE_AFTER, http2_builder};
+use crate::net::connection::{CLOSE_AFTER, TELL_FOR, http2_builder};
 use crate::net::context::{Context, Http2Limits};
 use crate::net::send_watch::SendWatch;
 use crate::net::service::{ConnService, Stack, Wire};
@@ -131,6 +131,11 @@ pub(crate) async fn drive<T: Transport, S: Stack>(
     }
 }
 
+/// All that a connection is told which is not served: it may ask again elsewhere or later.
+pub(crate) fn farewell() -> Vec<u8> {
+    [SETTINGS.as_slice(), &goaway(0, Code::NoError)].concat()
+}
+
 /// What h2 gave up for, if the client was to blame.
 fn reason(error: &hyper::Error) -> Option<Reason> {
     let error = error.source()?.downcast_ref::<h2::Error>()?;
@@ -172,6 +177,7 @@ impl<'a> Watch<'a> {
             None => None,
         };
         let next = if self.state.in_flight() == 0 {
+            self.state.progress.holds_up(false);
             // What is still buffered of finished answers is little, and no reason to stay for long.
             let idle = self.state.idle_since();
             if self.state.ordered(Order::CloseIdle) {
@@ -189,11 +195,17 @@ impl<'a> Watch<'a> {
                 }
                 at.min(now + CLOSE_AFTER)
             } else {
-                due(idle + self.context.limits.idle_timeout, Reason::Idle)?
+                // SECURITY: a probe asks at once, and its place is for the next one.
+                let patience = match self.state.probe_only() {
+                    Some(_) => TELL_FOR,
+                    None => self.context.limits.idle_timeout,
+                };
+                due(idle + patience, Reason::Idle)?
             }
         } else {
             if self.next_judgement <= now {
                 self.next_judgement = now + tick(self.context);
+                self.state.progress.holds_up(self.streams.outstanding());
                 for _ in 0..self.streams.judge() {
                     let client = self.state.peer().ip();
                     self.context.refused(Reason::SlowReader, client, Protocol::Http2);

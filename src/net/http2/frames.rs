@@ -119,6 +119,10 @@ pub(crate) enum Code {
     EnhanceYourCalm = 0xb,
 }
 
+/// The frame that a server begins with, empty: without it a client takes the end for a fault of the
+/// protocol (RFC 9113 section 3.4).
+pub(crate) const SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+
 /// A `GOAWAY` frame (RFC 9113 section 6.8).
 pub(crate) fn goaway(last_stream: u32, code: Code) -> [u8; 17] {
     let [a, b, c, d] = last_stream.to_be_bytes();

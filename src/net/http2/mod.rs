@@ -7,7 +7,7 @@ mod frames;
 mod io;
 mod streams;
 
-pub(crate) use driver::{End, drive};
+pub(crate) use driver::{End, drive, farewell};
 pub(crate) use executor::StreamExecutor;
 pub(crate) use io::PREFACE;
 pub(crate) use streams::{OutBuf, OutStream, Streams};

@@ -17,6 +17,7 @@ use crate::body::BoxError;
 use crate::client_address::TrustedProxies;
 use crate::exchange::Exchange;
 use crate::lifecycle::{self, LifecycleWriter};
+use crate::memory::MemoryAccount;
 use crate::net::Upload;
 use crate::net::admission::{Admission, Admitted};
 use crate::net::connection;
@@ -67,6 +68,7 @@ impl Bench {
         let log = Log::default();
         let pipe = LogPipe::new(Box::new(log.clone()), 1 << 20).unwrap();
         let context = Context {
+            memory: MemoryAccount::new(u64::MAX),
             limits: limits(),
             trusted: trusted.clone(),
             proxy_protocol,

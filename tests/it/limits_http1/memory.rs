@@ -1,30 +1,27 @@
 //! `limits.memory`: what bodies may hold all together.
 
-use std::time::Duration;
-
 use crate::support::http1::{Conn, Response, chunked, post, post_head};
 use crate::support::http2::{H2, request};
 use crate::support::problem::{assert_document, assert_problem};
 use crate::support::server::Server;
 use crate::support::{PATIENCE, assert_eventually};
 
-const BODY: usize = 64 << 10;
+const BODY: usize = 4 << 20;
 /// What a held upload has sent.
-const SENT: usize = 60 << 10;
-/// Three held uploads leave 12 KiB of the account: room for none of these.
-const SMALL: usize = 13 << 10;
+const SENT: usize = 3840 << 10;
+/// Three held uploads leave about 2 MiB for bodies, less what their connections and this one's take: no
+/// room for this.
+const SMALL: usize = 3 << 20;
 
-/// 32 connections of 80 KiB, 32 requests of 152 KiB, and three bodies of 64 KiB.
+/// 2.5 MiB for probes, and 16 MiB for the rest, of which bodies have 14.
 fn server() -> Server {
     Server::start(&[
         ("MAX_CONNECTIONS", "32"),
-        ("MAX_IN_FLIGHT", "32"),
-        ("MAX_BODY_SIZE", "64KiB"),
-        ("MEMORY_BUDGET", "7616KiB"),
-        ("NESSEN_HTTP2_STREAM_WINDOW", "64KiB"),
-        ("NESSEN_HTTP2_SEND_BUFFER", "64KiB"),
-        ("MAX_HEADER_SIZE", "16KiB"),
-        ("MAX_URL_LENGTH", "8KiB"),
+        // All come from one address, and none is to be given up for another.
+        ("MAX_CONNECTIONS_PER_IP", "off"),
+        ("NESSEN_LIMITS_MIN_BODY_RATE", "off"),
+        ("MAX_BODY_SIZE", "4MiB"),
+        ("MEMORY_BUDGET", "18944KiB"),
     ])
 }
 
@@ -50,32 +47,14 @@ struct Full {
     refusals: usize,
 }
 
-/// Holds three uploads, and tries until there is no room for a small one.
-///
-/// What was sent may still be on its way when a small one is tried: that one is then served, and
-/// may take the room that one of the three would have had. The refused one is sent again.
+/// Holds three uploads, and sees a small one refused.
 #[track_caller]
 fn fill(server: &Server) -> Full {
-    let mut held: Vec<Conn> = (0..3).map(|_| hold(server)).collect();
-    let mut refusals = 0;
-    let mut refusal = None;
-    assert_eventually(PATIENCE, "a refusal", || {
-        let answer = small(server);
-        if answer.status != 200 {
-            refusals += 1;
-            refusal = Some(answer);
-            return true;
-        }
-        for conn in &mut held {
-            if let Ok(answer) = conn.try_read_response(Duration::from_millis(1)) {
-                assert_problem(&answer, 503, "OVERLOADED");
-                refusals += 1;
-                *conn = hold(server);
-            }
-        }
-        false
-    });
-    Full { held, refusal: refusal.unwrap(), refusals }
+    let used = || server.metrics()["nessen_memory_used_bytes"];
+    assert_eventually(PATIENCE, "an empty account", || used() < (1 << 20) as f64);
+    let held: Vec<Conn> = (0..3).map(|_| hold(server)).collect();
+    assert_eventually(PATIENCE, "three uploads in it", || used() >= (3 * SENT) as f64);
+    Full { held, refusal: small(server), refusals: 1 }
 }
 
 #[track_caller]
@@ -131,9 +110,9 @@ fn a_chunked_body_over_the_memory_for_all_is_refused_where_it_gets_there() {
     let full = fill(&server);
     let mut conn = server.connect();
     conn.send(chunked("").as_bytes());
-    // Eight kilobytes have room, and the next eight have not.
-    for _ in 0..2 {
-        let _ = conn.try_send(&[b"2000\r\n".as_slice(), &[b'a'; 8 << 10], b"\r\n"].concat());
+    // A megabyte has room, and the next two have not.
+    for _ in 0..3 {
+        let _ = conn.try_send(&[b"100000\r\n".as_slice(), &[b'a'; 1 << 20], b"\r\n"].concat());
     }
     let answer = conn.read_response();
     assert_problem(&answer, 503, "OVERLOADED");
