@@ -59,7 +59,8 @@ impl Purpose {
     fn ceiling(self, limit: u64) -> u64 {
         match self {
             Self::Work => limit,
-            Self::Waiting | Self::Body => limit - limit / 8,
+            Self::Waiting => limit - limit / 16,
+            Self::Body => limit - limit / 8,
         }
     }
 }
@@ -89,8 +90,8 @@ impl MemoryAccount {
     }
 
     /// Whether `bytes` more would fit, whoever asks.
-    pub fn has_room(&self, bytes: u64) -> bool {
-        self.used().saturating_add(bytes) <= self.0.limit
+    pub fn has_room(&self, bytes: u64, purpose: Purpose) -> bool {
+        self.used().saturating_add(bytes) <= purpose.ceiling(self.0.limit)
     }
 
     /// Waits until something finds it scarce.
@@ -183,9 +184,9 @@ mod tests {
         let (first, second) = (account.open(None), account.open(None));
         assert!(first.add(6, Purpose::Work).is_ok() && second.add(8, Purpose::Body).is_ok());
         assert_eq!(second.add(3, Purpose::Work).unwrap_err().reason, Reason::Overloaded);
-        // The last eighth is for requests alone.
-        assert!(second.add(1, Purpose::Body).is_err() && second.add(1, Purpose::Waiting).is_err());
-        assert!(second.add(2, Purpose::Work).is_ok());
+        // The last eighth is not for bodies, and the last sixteenth for requests alone.
+        assert!(second.add(1, Purpose::Body).is_err() && second.add(1, Purpose::Waiting).is_ok());
+        assert!(second.add(1, Purpose::Waiting).is_err() && second.add(1, Purpose::Work).is_ok());
         assert_eq!(account.used(), 16);
         drop(first);
         assert_eq!(account.used(), 10);

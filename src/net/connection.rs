@@ -6,7 +6,10 @@
 //! bare socket again: it costs no parser, and whether a request is on its way to it is then known
 //! exactly, which is what makes closing it in a drain safe.
 
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -158,21 +161,27 @@ pub async fn serve<T: Transport, S: Stack>(
             }
         }
         // Held until the connection waits again.
-        let _work = match work(&state, &context) {
+        let held = match work(&state, &context) {
             Ok(charge) => charge,
             Err(refusal) if gauge.protocol == Protocol::Http2 => {
                 context.refused(refusal.reason, state.peer().ip(), gauge.protocol);
-                return linger::close(transport, &http2::farewell(), true).await;
+                return linger(transport, &http2::farewell(), true, &state).await;
             }
             Err(refusal) => return refuse(transport, refusal, &state, &context).await,
         };
         let first = std::mem::take(&mut prefix);
         if let (Protocol::Http2, Some(limits)) = (gauge.protocol, &context.limits.http2) {
             let drive = http2::drive(transport, first, &state, &context, limits, stack);
-            return end_http2(Box::pin(drive).await, &state, &context).await;
+            let end = Box::pin(drive).await;
+            drop(held);
+            return end_http2(end, &state, &context).await;
         }
         // Boxed, so that a connection which waits does not carry the room for one that is served.
-        match Box::pin(http1::drive(transport, first, &state, &context, stack.clone())).await {
+        let end = Box::pin(http1::drive(transport, first, &state, &context, stack.clone())).await;
+        if !matches!(end, http1::End::Upgraded) {
+            drop(held);
+        }
+        match end {
             http1::End::Idle(idle) => transport = idle,
             http1::End::Resume(resumed, bytes) => {
                 state.head_began_with_last_read();
@@ -183,8 +192,8 @@ pub async fn serve<T: Transport, S: Stack>(
             }
             http1::End::Linger(transport) => {
                 // SECURITY: the reserve is for probes, which have no bodies; nobody lingers in it.
-                return linger::close(transport, &[], state.body_left() && state.probe_only().is_none())
-                    .await;
+                let more = state.body_left() && state.probe_only().is_none();
+                return linger(transport, &[], more, &state).await;
             }
             http1::End::Stalled(transport) => {
                 transport.reset_on_drop();
@@ -209,7 +218,7 @@ fn work(state: &Arc<ConnState>, context: &Context) -> Result<Option<Charge>, Ref
     let charge = context.memory.open(state.share().cloned());
     match charge.add(WORKING, Purpose::Work) {
         Ok(()) => return Ok(Some(charge)),
-        Err(refusal) if context.memory.has_room(WORKING) => return Err(refusal),
+        Err(refusal) if context.memory.has_room(WORKING, Purpose::Work) => return Err(refusal),
         Err(_) => state.probes_only(Scarce::Memory),
     }
     Ok(None)
@@ -237,7 +246,18 @@ async fn refuse<T: Transport>(transport: T, refusal: Refusal, state: &ConnState,
     if state.probe_only().is_some() {
         return linger::say(transport, &answer).await;
     }
-    linger::close(transport, &answer, true).await;
+    linger(transport, &answer, true, state).await;
+}
+
+/// Closes so that `last` arrives, unless its place is needed now.
+async fn linger<T: Transport>(transport: T, last: &[u8], more: bool, state: &ConnState) {
+    state.lingers();
+    let mut close = pin!(linger::close(transport, last, more));
+    poll_fn(|cx| {
+        state.register(cx.waker());
+        if state.ordered(Order::Abort) { Poll::Ready(()) } else { close.as_mut().poll(cx) }
+    })
+    .await;
 }
 
 /// Makes room, or makes an end.
@@ -255,14 +275,14 @@ async fn abort<T: Transport>(transport: T, state: &ConnState, context: &Context)
 async fn end_http2<T: Transport>(end: http2::End<T>, state: &ConnState, context: &Context) {
     match end {
         http2::End::Closed => {}
-        http2::End::Linger(transport) => linger::close(transport, &[], false).await,
+        http2::End::Linger(transport) => linger(transport, &[], false, state).await,
         http2::End::Refused(transport, reason, last) => {
             context.refused(reason, state.peer().ip(), Protocol::Http2);
             let Some(transport) = transport else { return };
             if reason == Reason::SlowReader {
                 transport.reset_on_drop();
             } else {
-                linger::close(transport, &last, reason != Reason::Idle).await;
+                linger(transport, &last, reason != Reason::Idle, state).await;
             }
         }
     }

@@ -1,8 +1,8 @@
 //! Who makes room when `limits.max_connections` is reached: a connection that nobody would miss.
 //!
 //! A server whose connections are all taken by clients that do nothing serves nobody, however quick
-//! it is. So a newcomer takes the place of one that never said a word; where there is none, of one that
-//! is idle between requests; and then of one that is slow to send its request head. All are to be closed
+//! it is. So a newcomer takes the place of one that has its last answer and lingers, or never said a word;
+//! where there is none, of one that is idle between requests; and then of one that is slow to send its request head. All are to be closed
 //! anyway, by `limits.headers_timeout` and `limits.idle_timeout`; pressure brings that forward. Requests
 //! under way are never given up for others.
 
@@ -28,6 +28,8 @@ type Loss = (Kind, Reverse<usize>, Reverse<Duration>);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {
+    /// All has been said, and the client is given time to hear it.
+    Lingering,
     /// Nothing was ever asked.
     Silent,
     /// Nothing is asked at the moment.
@@ -42,6 +44,9 @@ fn loss(connection: &ConnState, admission: &Admission) -> Option<Loss> {
         || connection.ordered(Order::CloseIdle)
     {
         return None;
+    }
+    if let Some(age) = connection.lingers_for() {
+        return (age >= SILENT).then_some((Kind::Lingering, Reverse(0), Reverse(age)));
     }
     let (kind, age, least) = match (connection.idle_for(), connection.head_since()) {
         (Some(idle), _) if connection.requests() == 0 => (Kind::Silent, idle, SILENT),
@@ -59,7 +64,7 @@ pub fn make_room(registry: &Registry, admission: &Admission) -> bool {
     let rated = candidates.iter().filter_map(|connection| Some((loss(connection, admission)?, connection)));
     let Some(((kind, ..), victim)) = rated.min_by(|(a, _), (b, _)| a.cmp(b)) else { return false };
     match kind {
-        Kind::Silent | Kind::SlowHead => victim.order(Order::Abort),
+        Kind::Lingering | Kind::Silent | Kind::SlowHead => victim.order(Order::Abort),
         // A request that is in its socket already is served first.
         Kind::Idle => {
             victim.order(Order::GoAway);

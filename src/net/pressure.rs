@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use super::connection::CLOSE_AFTER;
 use super::context::Context;
-use super::eviction::SLOW_HEAD;
+use super::eviction::{SILENT, SLOW_HEAD};
 use super::registry::Registry;
 use super::state::{ConnState, Order};
 use crate::memory::{MemoryAccount, WAITING, WORKING};
@@ -69,13 +69,15 @@ impl Relief {
             let mut idle: Vec<_> = connections
                 .iter()
                 .filter(|connection| may_go(connection))
-                .filter_map(|connection| Some((connection.idle_for()?, connection)))
-                .filter(|(idle, _)| *idle >= CLOSE_AFTER)
+                .filter_map(|connection| Some((can_be_spared(connection)?, connection)))
                 .collect();
             idle.sort_by_key(|(idle, _)| Reverse(*idle));
             for (_, connection) in idle {
                 if bytes == 0 {
                     break;
+                }
+                if connection.lingers_for().is_some() {
+                    connection.order(Order::Abort);
                 }
                 // A request that is in its socket already is served first.
                 connection.order(Order::GoAway);
@@ -109,6 +111,12 @@ impl Relief {
             false => self.context.limits.send.min_rate.map(|_| (Reason::SlowReader, pace)),
         }
     }
+}
+
+/// How long nothing has been asked of it or said to it, if that is long enough.
+fn can_be_spared(connection: &ConnState) -> Option<Duration> {
+    let lingers = connection.lingers_for().filter(|age| *age >= SILENT);
+    lingers.or_else(|| connection.idle_for().filter(|idle| *idle >= CLOSE_AFTER))
 }
 
 fn may_go(connection: &ConnState) -> bool {

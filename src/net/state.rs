@@ -88,6 +88,7 @@ pub struct ConnState {
     broken_off: AtomicBool,
     head_since: Stamp,
     idle_since: AtomicU64,
+    lingers_since: Stamp,
     last_read: AtomicU64,
     /// What the answer under way is held to, where its route says otherwise than the server.
     send_limits: Mutex<Option<SendLimits>>,
@@ -126,6 +127,7 @@ impl ConnState {
             broken_off: AtomicBool::new(false),
             head_since: Stamp::default(),
             idle_since: AtomicU64::new(0),
+            lingers_since: Stamp::default(),
             last_read: AtomicU64::new(0),
             send_limits: Mutex::new(None),
             blocked_since: Stamp::default(),
@@ -302,9 +304,20 @@ impl ConnState {
         let busy = self.in_flight() > 0
             || self.is_answering()
             || self.is_upgraded()
-            || self.head_since.get().is_some();
+            || self.head_since.get().is_some()
+            || self.lingers_since.get().is_some();
         let since = self.idle_since.load(Ordering::Relaxed);
         (!busy).then(|| Duration::from_millis(self.now().saturating_sub(since)))
+    }
+
+    /// Everything is said; only what the client still sends is waited for.
+    pub fn lingers(&self) {
+        self.lingers_since.set(self.now());
+    }
+
+    /// How long that has been so.
+    pub fn lingers_for(&self) -> Option<Duration> {
+        self.lingers_since.get().map(|since| Duration::from_millis(self.now().saturating_sub(since)))
     }
 
     /// Notes whether the last request's body was left unread, so that more of it may come.

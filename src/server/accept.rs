@@ -90,14 +90,18 @@ impl<S: Stack> Acceptor<S> {
         // What a connection holds before it says anything is little, and there is room for it unless
         // those at work leave none.
         let held = self.context.memory.open(permits.share().cloned());
-        let (held, probe_only) = match probe_only {
-            true => (None, Some(Scarce::Connections)),
-            false if held.add(WAITING, Purpose::Waiting).is_ok() => (Some(held), None),
-            false if self.displace() => {
+        let (held, probe_only) = match (probe_only, held.add(WAITING, Purpose::Waiting)) {
+            (true, _) => (None, Some(Scarce::Connections)),
+            (false, Ok(())) => (Some(held), None),
+            // There is room, but not for this client.
+            (false, Err(refusal)) if self.context.memory.has_room(WAITING, Purpose::Waiting) => {
+                return self.refuse(stream, peer, refusal, told);
+            }
+            (false, Err(_)) if self.displace() => {
                 held.add_in_exchange(WAITING);
                 (Some(held), None)
             }
-            false => (None, Some(Scarce::Memory)),
+            (false, Err(_)) => (None, Some(Scarce::Memory)),
         };
         let draining = self.context.lifecycle.phase() >= Phase::Draining;
         let max_age = jitter(self.context.limits.max_age);

@@ -66,6 +66,8 @@ fn deadline(state: &ConnState, context: &Context, sends: &mut SendWatch) -> Opti
     }
     Some(match state.head_since() {
         Some(since) => (since + context.limits.headers_timeout, Due::HeadersTimeout),
+        // A parser is kept for the next request, unless others have more need of its memory.
+        None if context.memory.scarce_by() > 0 && !state.is_answering() => (state.idle_since(), Due::Park),
         None => (state.idle_since() + PARK_AFTER, Due::Park),
     })
 }

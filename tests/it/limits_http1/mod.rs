@@ -8,6 +8,7 @@ mod exhaustion;
 mod identity;
 mod line_ends;
 mod memory;
+mod pressure;
 mod rate;
 mod requests;
 mod reserve;
