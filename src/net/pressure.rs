@@ -92,6 +92,10 @@ impl Relief {
             if bytes == 0 && places == 0 {
                 return;
             }
+            // Who holds no place gives none back.
+            if bytes == 0 && connection.in_flight() == 0 {
+                continue;
+            }
             self.context.metrics.connection_evicted();
             self.context.refused(reason, connection.peer().ip(), Protocol::Unknown);
             connection.order(Order::Abort);
