@@ -28,7 +28,7 @@ fn stalled(server: &Server, from: IpAddr) -> Conn {
 
 /// Those of `connections` that nobody has closed or answered yet.
 fn count_open(connections: &mut [Conn]) -> usize {
-    let mut open = |conn: &mut Conn| conn.read_to_end(Duration::from_millis(1));
+    let open = |conn: &mut Conn| conn.read_to_end(Duration::from_millis(1));
     connections
         .iter_mut()
         .map(|conn| open(conn))
