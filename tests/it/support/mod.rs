@@ -52,6 +52,11 @@ impl Dice {
         Self(seed | 1)
     }
 
+    /// The same numbers in each run.
+    pub(crate) fn seeded(seed: u64) -> Self {
+        Self(seed | 1)
+    }
+
     /// Others, for a thread of its own.
     pub(crate) fn fork(&mut self) -> Self {
         // Neighbours of a seed would throw nearly the same.
