@@ -85,6 +85,11 @@ fn malformed_or_ambiguous() -> [Outcome; 2] {
     [malformed(), ambiguous()]
 }
 
+/// The bytes of every case by its name, for other readers than this server.
+pub(crate) fn requests() -> Vec<(&'static str, Vec<u8>)> {
+    run::tables().into_iter().map(|case| (case.name, case.raw)).collect()
+}
+
 /// A POST to `/echo` with these framing fields and what follows the head.
 fn echo(fields: &str, rest: &str) -> String {
     format!("POST /echo?zqx HTTP/1.1\r\nHost: nessen.test\r\nX-Zqx: zqx\r\n{fields}\r\n{rest}")

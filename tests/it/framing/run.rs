@@ -12,7 +12,7 @@ use crate::support::{PATIENCE, assert_eventually, pause};
 const CANARY: &str = "/badge/canary/alive.svg";
 const LAST: &[u8] = b"GET /badge/last/one.svg HTTP/1.1\r\nHost: nessen.test\r\nConnection: close\r\n\r\n";
 
-fn tables() -> Vec<Case> {
+pub(super) fn tables() -> Vec<Case> {
     let tables =
         [super::lengths::cases(), super::hosts::cases(), super::syntax::cases(), super::chunks::cases()];
     tables.into_iter().flatten().chain(super::limits::cases()).collect()

@@ -18,7 +18,7 @@ mod property;
 mod real;
 mod reload;
 mod retry;
-mod smuggling;
+pub(crate) mod smuggling;
 mod streaming;
 mod trailers;
 mod upgrade;

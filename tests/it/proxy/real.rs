@@ -1,89 +1,27 @@
 //! Programs that others have written, on both sides: each skipped with a visible line where it is
 //! not installed, and required where `NESSEN_REQUIRE_ALL` is set.
 
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::net::SocketAddr;
+use std::process::Command;
 
 use super::{ask, ask2, proxy, proxy_to};
 use crate::support::client::{Body, Client, Request};
+use crate::support::folder::Folder;
+use crate::support::installed;
+use crate::support::program::{self, Running, free};
 use crate::support::upstream::{Digest, Upstream};
 use crate::support::websocket::Frame;
-use crate::support::{PATIENCE, assert_eventually, installed};
-
-/// A folder that is gone with the test.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let folder =
-            PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{}-{name}", std::process::id()));
-        std::fs::create_dir_all(&folder).unwrap();
-        Self(folder)
-    }
-
-    fn file(&self, name: &str, text: &str) -> String {
-        let path = self.0.join(name);
-        std::fs::write(&path, text).unwrap();
-        path.to_str().unwrap().to_owned()
-    }
-
-    fn path(&self) -> &str {
-        self.0.to_str().unwrap()
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
-/// A program that listens, until the test is over.
-struct Running {
-    child: Child,
-    address: SocketAddr,
-}
-
-impl Running {
-    #[track_caller]
-    fn start(program: &Path, arguments: &[&str], address: SocketAddr) -> Self {
-        let mut command = Command::new(program);
-        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let child = command.spawn().expect("the program starts");
-        let running = Self { child, address };
-        let listens = || TcpStream::connect(address).is_ok();
-        assert_eventually(PATIENCE, &format!("{program:?} listens"), listens);
-        running
-    }
-
-    fn url(&self) -> String {
-        format!("http://{}", self.address)
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// An address that was free a moment ago.
-fn free() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
-}
 
 #[test]
 fn pythons_http_server_is_served_through() {
     let Some(python) = installed("python3") else { return };
-    let folder = Folder::new("python");
+    let folder = Folder::new();
     let large: String = (0..200_000).map(|at| char::from(b'a' + (at % 26u32) as u8)).collect();
-    folder.file("large.txt", &large);
-    folder.file("a b.txt", "with a space");
+    folder.write("large.txt", &large).write("a b.txt", "with a space");
     let port = free().port().to_string();
     let address = format!("127.0.0.1:{port}").parse().unwrap();
-    let arguments = ["-m", "http.server", &port, "--bind", "127.0.0.1", "--directory", folder.path()];
+    let place = folder.path("");
+    let arguments = ["-m", "http.server", &port, "--bind", "127.0.0.1", "--directory", &place];
     let running = Running::start(&python, &arguments, address);
     let server = proxy_to(&running.url(), &[]);
     // HTTP/1.0, and a connection for each request.
@@ -134,8 +72,8 @@ server.listen(Number(process.argv[2]), '127.0.0.1');
 #[test]
 fn a_node_app_is_served_through() {
     let Some(node) = installed("node") else { return };
-    let folder = Folder::new("node");
-    let script = folder.file("app.js", NODE);
+    let folder = Folder::new();
+    let script = folder.write("app.js", NODE).path("app.js");
     let address = free();
     let running = Running::start(&node, &[&script, &address.port().to_string()], address);
     let server = proxy_to(&running.url(), &[]);
@@ -163,28 +101,19 @@ fn a_node_app_is_served_through() {
 
 /// An nginx of the test's own, with this server block.
 fn nginx(folder: &Folder, address: SocketAddr, server: &str) -> Option<Running> {
-    let program = installed("nginx")?;
-    let place = folder.path();
-    let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-        .map(|name| format!("{name}_temp_path {place}/{name};\n"))
-        .concat();
-    let config = format!(
-        "daemon off; master_process off; worker_processes 1; pid {place}/pid; error_log {place}/errors;\n\
-         events {{ worker_connections 256; }}\n\
-         http {{ access_log off; {temporary}\n server {{ listen {address}; client_max_body_size 64m;\n{server}\n}} }}\n"
-    );
-    let config = folder.file("nginx.conf", &config);
-    Some(Running::start(&program, &["-p", place, "-c", &config, "-e", &format!("{place}/errors")], address))
+    let block =
+        format!("access_log off; server {{ listen {address}; client_max_body_size 64m;\n{server}\n}}");
+    program::nginx(folder, address, &block)
 }
 
 #[test]
 fn nginx_is_served_through() {
-    let folder = Folder::new("nginx");
+    let folder = Folder::new();
     let large: String = (0..3_000_000).map(|at| char::from(b'a' + (at % 26u32) as u8)).collect();
-    folder.file("large.txt", &large);
+    folder.write("large.txt", &large);
     let block = format!(
         "root {}; location = /seen {{ return 200 \"$request_method $http_host $http_x_forwarded_for\"; }}",
-        folder.path()
+        folder.path("")
     );
     let Some(running) = nginx(&folder, free(), &block) else { return };
     let server = proxy_to(&running.url(), &[]);
@@ -208,7 +137,7 @@ fn nginx_is_served_through() {
 fn nginx_in_front_is_trusted_and_believed() {
     let upstream = Upstream::start();
     let server = proxy(&upstream, &[("TRUSTED_PROXIES", "127.0.0.0/8")]);
-    let folder = Folder::new("front");
+    let folder = Folder::new();
     let block = format!(
         "location / {{ proxy_pass http://{}; proxy_http_version 1.1; proxy_set_header Connection \"\";\n\
          proxy_set_header Host $http_host; proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;\n\
@@ -231,10 +160,9 @@ fn nginx_in_front_is_trusted_and_believed() {
 
 #[test]
 fn haproxy_in_front_is_served() {
-    let Some(program) = installed("haproxy") else { return };
     let upstream = Upstream::start();
     let server = proxy(&upstream, &[("TRUSTED_PROXIES", "127.0.0.0/8")]);
-    let folder = Folder::new("haproxy");
+    let folder = Folder::new();
     let address = free();
     let config = format!(
         "global\n maxconn 256\n\
@@ -244,8 +172,7 @@ fn haproxy_in_front_is_served() {
          backend back\n option httpchk GET /ready\n server one {} check inter 100ms\n",
         server.address
     );
-    let config = folder.file("haproxy.cfg", &config);
-    let front = Running::start(&program, &["-db", "-f", &config], address);
+    let Some(front) = program::haproxy(&folder, address, &config) else { return };
     let mut client = Client::open(front.address);
     for number in 0..200 {
         let token = number.to_string();
@@ -273,8 +200,8 @@ fn curl_is_served() {
     let Some(curl) = installed("curl") else { return };
     let upstream = Upstream::start();
     let server = proxy(&upstream, &[]);
-    let folder = Folder::new("curl");
-    let large = folder.file("large", &"c".repeat(700_000));
+    let folder = Folder::new();
+    let large = folder.write("large", "c".repeat(700_000)).path("large");
     let run = |arguments: &[&str]| {
         let url = format!("http://{}/curl", server.address);
         let output = Command::new(&curl)

@@ -7,6 +7,7 @@ pub(crate) mod folder;
 pub(crate) mod http1;
 pub(crate) mod http2;
 pub(crate) mod problem;
+pub(crate) mod program;
 pub(crate) mod server;
 pub(crate) mod upstream;
 pub(crate) mod websocket;
@@ -48,6 +49,11 @@ impl Dice {
                 now.as_nanos() as u64
             });
         eprintln!("NESSEN_SEED={seed}");
+        Self(seed | 1)
+    }
+
+    /// The same numbers in each run.
+    pub(crate) fn seeded(seed: u64) -> Self {
         Self(seed | 1)
     }
 
