@@ -22,6 +22,7 @@ use super::upstreams::{UpstreamSeries, Upstreams};
 use crate::lifecycle::Phase;
 use crate::protocol::Protocol;
 use crate::refusal::Reason;
+use crate::sandbox::{Held, Part};
 
 #[path = "render.rs"]
 mod render;
@@ -377,6 +378,15 @@ impl Metrics {
             set("nessen_memory_limit_bytes", bytes as f64);
         }
         set("nessen_cpu_limit_cores", cpus);
+    }
+
+    /// What the process has given up, part by part.
+    pub fn sandbox(&self, held: Option<&Held>) {
+        for part in Part::ALL {
+            let labels = [("part", part.as_str())];
+            let gauge = self.recorder.register_gauge(&key("nessen_sandbox_enforced", &labels), &METADATA);
+            gauge.set(if held.is_some_and(|held| held.holds(part)) { 1.0 } else { 0.0 });
+        }
     }
 
     /// Whether the readiness check of this name counts as well.

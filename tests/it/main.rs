@@ -28,4 +28,5 @@ mod proxy_protocol;
 mod ready;
 mod replacement;
 mod routes;
+mod sandbox;
 mod support;
