@@ -3,7 +3,8 @@
 //! What is not on the list fails with EPERM, as under Docker and systemd: a call that nobody foresaw
 //! then costs one request, or one line of the log, rather than the process and all it serves. A kernel
 //! from 5.11 on remembers which calls are allowed whatever their arguments, and does not run the
-//! filter for them; none of the calls that serve requests has a condition, but the opening of sockets.
+//! filter for them. Of the calls that serve requests, those that open a socket have a condition, and
+//! where ports are bounded those that send.
 
 use std::collections::BTreeMap;
 use std::env::consts::ARCH;
@@ -41,7 +42,6 @@ const PLAIN: &[c_long] = &[
     libc::SYS_faccessat2,
     libc::SYS_getdents64,
     libc::SYS_getcwd,
-    libc::SYS_fcntl,
     libc::SYS_fadvise64,
     libc::SYS_dup,
     // Sockets, once they are there. Without listen(2) one that is bound serves nobody.
@@ -149,6 +149,13 @@ fn compile(rules: &Rules, arch: TargetArch) -> Result<(usize, [BpfProgram; 2]), 
 
 fn allowed(rules: &Rules) -> Result<Calls, BackendError> {
     let mut calls: Calls = PLAIN.iter().chain(OLDER).map(|call| (*call, Vec::new())).collect();
+    if rules.connect.is_some() {
+        // To send with this flag is to connect, which Landlock does not see (TCP Fast Open, tcp(7)).
+        let elsewhere = |place| rule([(place, MaskedEq(bits(libc::MSG_FASTOPEN)), 0)]);
+        for (call, flags) in [(libc::SYS_sendto, 3), (libc::SYS_sendmsg, 2), (libc::SYS_sendmmsg, 3)] {
+            calls.insert(call, vec![elsewhere(flags)?]);
+        }
+    }
     let sockets = sockets(rules)?;
     // A call without a rule would be one without a condition.
     if !sockets.is_empty() {
@@ -174,6 +181,11 @@ fn allowed(rules: &Rules) -> Result<Calls, BackendError> {
     calls.insert(libc::SYS_mprotect, vec![no_code()?]);
     let requests = [TCGETS, FIONREAD, FIONBIO, FIOCLEX].map(|request| rule([(1, Eq, request)]));
     calls.insert(libc::SYS_ioctl, requests.into_iter().collect::<Result<_, _>>()?);
+    // Not who is sent a signal when something comes in, which could be anybody.
+    let commands =
+        [libc::F_DUPFD_CLOEXEC, libc::F_GETFD, libc::F_SETFD, libc::F_GETFL, libc::F_SETFL].map(bits);
+    let commands = commands.map(|command| rule([(1, Eq, command)]));
+    calls.insert(libc::SYS_fcntl, commands.into_iter().collect::<Result<_, _>>()?);
     calls.insert(libc::SYS_prctl, vec![rule([(0, Eq, bits(libc::PR_SET_NAME))])?]);
     // Its own limits alone, and those only to be read. What is compared here is a pointer.
     let own = SeccompCondition::new(0, SeccompCmpArgLen::Dword, Eq, 0)?;
@@ -296,7 +308,7 @@ mod tests {
 
     #[test]
     fn a_call_stands_once_on_the_list() {
-        let (all, conditional) = (PLAIN.len() + OLDER.len(), 9);
+        let (all, conditional) = (PLAIN.len() + OLDER.len(), 10);
         assert_eq!(allowed(&Rules::default()).unwrap().len(), all + conditional);
     }
 

@@ -157,6 +157,22 @@ fn tcp_goes_to_the_ports_of_the_rules() {
     }
 }
 
+/// TCP Fast Open connects by sending.
+#[test]
+fn nothing_is_sent_where_no_connection_may_be_made() {
+    let listeners = [0, 1].map(|_| TcpListener::bind("127.0.0.1:0").unwrap());
+    let [ours, other] = listeners.each_ref().map(|listener| listener.local_addr().unwrap());
+    let send = move || {
+        let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+        let fast_open = rustix::net::SendFlags::from_bits_retain(libc::MSG_FASTOPEN as u32);
+        rustix::net::sendto(&socket, b"x", fast_open, &other).map_err(io::Error::from)
+    };
+    assert_eq!(kind(send()), Ok(()), "with nothing given up");
+    let rules = Rules { connect: Some(vec![ours.port()]), ..Rules::default() };
+    let Some(sent) = confined(rules, Part::Ports, send) else { return };
+    assert_eq!(kind(sent), DENIED);
+}
+
 /// Landlock knows TCP by its one name. On a kernel with MPTCP, that would be a way around it.
 #[test]
 fn no_other_protocol_stands_in_for_tcp() {
