@@ -6,19 +6,17 @@ use std::path::{Path, PathBuf};
 use crate::config::{Config, Probe, SandboxMode, Sources, Target};
 use crate::resolve;
 use crate::sandbox::{self, Held, Notify, Rules};
-use crate::telemetry::process;
 
 /// The port of name servers, which are asked by TCP where an answer is too long for a datagram.
 const DNS: u16 = 53;
 /// Where a service manager is told of the state: `sd_notify(3)`.
 const NOTIFY_SOCKET: &str = "NOTIFY_SOCKET";
 
-/// Enters the sandbox, if there is to be one. Everything that is opened once has to be open.
+/// Enters the sandbox, if there is to be one. The sockets have to be bound.
 pub(super) fn confine(sources: &Sources, config: &Config) -> Result<Option<&'static Held>, String> {
     if config.server.sandbox == SandboxMode::Off {
         return Ok(None);
     }
-    process::files();
     let held = sandbox::enter(rules(sources, config)).map_err(|error| format!("server.sandbox: {error}"))?;
     if config.server.sandbox == SandboxMode::Required && !held.suffices() {
         return Err(format!(

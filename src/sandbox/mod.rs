@@ -20,6 +20,7 @@ mod syscalls;
 mod tests;
 mod view;
 
+use crate::telemetry::process;
 use view::View;
 
 /// `server.sandbox`
@@ -118,6 +119,8 @@ pub fn enter(rules: Rules) -> io::Result<&'static Held> {
             "{threads} threads run already, and it would not hold for them"
         )));
     }
+    // Opened now, or never.
+    process::files();
     Ok(IN_FORCE.get_or_init(|| restrict(rules)))
 }
 

@@ -187,7 +187,9 @@ impl Builder {
         metrics.memory_bound(bound);
         let machine = Machine::detect();
         metrics.machine(machine.memory(), machine.cpu_limit());
-        metrics.sandbox(sandbox::in_force());
+        let sandbox = sandbox::in_force();
+        let enforced = |part| sandbox.is_some_and(|held| held.holds(part));
+        metrics.sandbox(sandbox::Part::ALL.map(|part| (part.as_str(), enforced(part))));
         let resolver = Resolver::system();
         let mut checks = self.checks;
         checks.extend(config.checks.iter().map(|check| checks::check(check, &resolver)));

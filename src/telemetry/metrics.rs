@@ -22,7 +22,6 @@ use super::upstreams::{UpstreamSeries, Upstreams};
 use crate::lifecycle::Phase;
 use crate::protocol::Protocol;
 use crate::refusal::Reason;
-use crate::sandbox::{Held, Part};
 
 #[path = "render.rs"]
 mod render;
@@ -380,12 +379,12 @@ impl Metrics {
         set("nessen_cpu_limit_cores", cpus);
     }
 
-    /// What the process has given up, part by part.
-    pub fn sandbox(&self, held: Option<&Held>) {
-        for part in Part::ALL {
-            let labels = [("part", part.as_str())];
+    /// Which parts of the sandbox are enforced.
+    pub fn sandbox<'a>(&self, parts: impl IntoIterator<Item = (&'a str, bool)>) {
+        for (part, enforced) in parts {
+            let labels = [("part", part)];
             let gauge = self.recorder.register_gauge(&key("nessen_sandbox_enforced", &labels), &METADATA);
-            gauge.set(if held.is_some_and(|held| held.holds(part)) { 1.0 } else { 0.0 });
+            gauge.set(if enforced { 1.0 } else { 0.0 });
         }
     }
 
