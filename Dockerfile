@@ -42,6 +42,8 @@ LABEL org.opencontainers.image.title="nessen" \
 COPY --from=build /nessen /nessen
 # A number, since there is no /etc/passwd: the user that distroless images call nonroot.
 USER 65532:65532
+# Once it listens, it keeps what serving takes, and no more: docs/sandbox.md.
+ENV NESSEN_SERVER_SANDBOX=on
 EXPOSE 3000
 STOPSIGNAL SIGTERM
 # Asks /health on the port that the server is set to. There is no shell that could run curl.

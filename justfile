@@ -24,6 +24,10 @@ lint:
 test:
     cargo test
 
+# The black-box tests with every server in its sandbox, which the kernel has to have
+test-sandboxed:
+    NESSEN_SERVER_SANDBOX=required cargo test --test it
+
 # What a compressor holds in memory at most
 costs:
     cargo test --lib what_one_compressor_costs -- --ignored --nocapture

@@ -14,11 +14,13 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use crate::config::{
     self, Flag, Loaded, Machine, Sources, example, load, raise_open_files, reference, schema,
 };
-use crate::lifecycle::signals::SignalStream;
+use crate::lifecycle::signals::HeldSignals;
 use crate::net::inherited::Inherited;
-use crate::server::{Outcome, Reload, Server, limit_rows};
+use crate::sandbox::Held;
+use crate::server::{self, Outcome, Reload, Server, limit_rows};
 
 mod check;
+mod confine;
 mod healthcheck;
 mod probe;
 
@@ -162,9 +164,9 @@ pub fn main() -> ExitCode {
     match cli.command {
         None => serve_command(cli.settings),
         Some(Command::Serve(settings)) => serve_command(settings),
-        Some(Command::Check(settings)) => {
-            with_configuration(settings.sources(), |_, loaded| print(&check::report(&loaded)))
-        }
+        Some(Command::Check(settings)) => with_configuration(settings.sources(), |sources, loaded| {
+            print(&check::report(&loaded, &confine::foresee(&sources, &loaded.config)))
+        }),
         Some(Command::Healthcheck(args)) => healthcheck_command(args),
         Some(Command::Probe(args)) => probe::probe_command(*args),
         Some(Command::Config { what }) => print(&match what {
@@ -189,7 +191,7 @@ pub fn main() -> ExitCode {
 
 fn serve_command(settings: SettingArgs) -> ExitCode {
     // First of all: a signal that comes from here on is acted on, not died of.
-    let signals = match SignalStream::install() {
+    let signals = match HeldSignals::take() {
         Ok(signals) => signals,
         Err(error) => return fail(EXIT_FAILURE, &format!("cannot take over the signals: {error}")),
     };
@@ -210,14 +212,23 @@ fn with_configuration(sources: Sources, then: impl FnOnce(Sources, Loaded) -> Ex
 }
 
 /// Runs the server on a runtime with as many threads as are configured. `sources` is for SIGHUP.
-fn serve(sources: Sources, loaded: Loaded, signals: SignalStream, sockets: Inherited) -> ExitCode {
+fn serve(sources: Sources, loaded: Loaded, signals: HeldSignals, sockets: Inherited) -> ExitCode {
+    let sockets = match server::listen(&loaded.config, sockets) {
+        Ok(sockets) => sockets,
+        Err(error) => return fail(EXIT_FAILURE, &error.to_string()),
+    };
+    // The only moment for it: everything is open, and no thread runs that it would not hold for.
+    let confined = match confine::confine(&sources, &loaded.config) {
+        Ok(confined) => confined,
+        Err(problem) => return fail(EXIT_CONFIG, &problem),
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(loaded.config.server.workers)
         .enable_all()
         .build();
     match runtime {
         Ok(runtime) => {
-            let code = runtime.block_on(run_server(sources, loaded, signals, sockets));
+            let code = runtime.block_on(run_server(sources, loaded, signals, sockets, confined));
             // A handler that blocks a thread for ever does not keep the process.
             runtime.shutdown_background();
             code
@@ -226,7 +237,17 @@ fn serve(sources: Sources, loaded: Loaded, signals: SignalStream, sockets: Inher
     }
 }
 
-async fn run_server(sources: Sources, loaded: Loaded, signals: SignalStream, sockets: Inherited) -> ExitCode {
+async fn run_server(
+    sources: Sources,
+    loaded: Loaded,
+    signals: HeldSignals,
+    sockets: Inherited,
+    confined: Option<&'static Held>,
+) -> ExitCode {
+    let signals = match signals.stream() {
+        Ok(signals) => signals,
+        Err(error) => return fail(EXIT_FAILURE, &format!("cannot take over the signals: {error}")),
+    };
     let mut server = Server::builder()
         .config(loaded.config.clone())
         .limits(limit_rows(&loaded), &loaded.worst_case)
@@ -244,6 +265,7 @@ async fn run_server(sources: Sources, loaded: Loaded, signals: SignalStream, soc
     for note in &loaded.notes {
         tracing::info!("{note}");
     }
+    confine::tell(confined);
     match server.run_with(signals).await {
         Outcome::Drained => ExitCode::SUCCESS,
         Outcome::CutOff(_) => ExitCode::from(EXIT_CUT_OFF),

@@ -8,7 +8,7 @@ use crate::config::keys;
 use crate::refusal::Reason;
 use crate::telemetry::names;
 
-const PAGES: [&str; 14] = [
+const PAGES: [&str; 15] = [
     "README.md",
     "ARCHITECTURE.md",
     "CHANGELOG.md",
@@ -22,6 +22,7 @@ const PAGES: [&str; 14] = [
     "docs/deployment.md",
     "docs/migrating.md",
     "docs/runbook.md",
+    "docs/sandbox.md",
     "docs/static-files.md",
 ];
 

@@ -26,7 +26,7 @@ const FLOORS: [&[&str]; 6] = [
         "refusal",
         "units",
     ],
-    &["lifecycle", "probe", "resolve", "telemetry"],
+    &["lifecycle", "probe", "resolve", "sandbox", "telemetry"],
     &["admin", "audit", "handler", "limits", "middleware", "net"],
     &["config"],
     &["server"],

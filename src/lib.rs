@@ -76,7 +76,7 @@
 //! | 4 | [`server`]: builds everything and runs it |
 //! | 3 | [`config`]: one table of keys, four places to set them, one valid [`Config`] |
 //! | 2 | [`net`], [`limits`], [`middleware`], [`admin`], [`handler`], [`audit`] |
-//! | 1 | [`lifecycle`], [`probe`], [`resolve`], [`telemetry`] |
+//! | 1 | [`lifecycle`], [`probe`], [`resolve`], [`sandbox`], [`telemetry`] |
 //! | 0 | [`body`], [`check`], [`client_address`], [`exchange`], [`host`], [`pace`], [`policy`], [`protocol`], [`random`], [`redact`], [`refusal`], [`units`] |
 
 pub mod admin;
@@ -103,6 +103,7 @@ pub mod random;
 pub mod redact;
 pub mod refusal;
 pub mod resolve;
+pub mod sandbox;
 pub mod server;
 pub mod telemetry;
 pub mod units;

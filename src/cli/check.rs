@@ -5,8 +5,8 @@ use std::fmt::Write;
 use crate::config::{Loaded, Origin};
 use crate::units::Time;
 
-/// The report, in plain text.
-pub(super) fn report(loaded: &Loaded) -> String {
+/// The report, in plain text; `sandbox` is what there is to say of that.
+pub(super) fn report(loaded: &Loaded, sandbox: &str) -> String {
     let width = |lengths: &mut dyn Iterator<Item = usize>| lengths.max().unwrap_or(0);
     let keys = width(&mut loaded.values.iter().map(|value| value.key.len()));
     // One long list of methods must not push every origin off the screen.
@@ -25,6 +25,7 @@ pub(super) fn report(loaded: &Loaded) -> String {
         }
     }
     let _ = write!(text, "\nworst-case memory\n{}", loaded.worst_case);
+    let _ = write!(text, "\nsandbox\n{sandbox}");
     text.push_str("\nthe configuration is valid\n");
     text
 }
@@ -80,7 +81,7 @@ mod tests {
     fn the_report_has_every_key_and_its_origin() {
         let env = vec![("PORT".into(), "8081".into())];
         let loaded = load(&Sources { env, ..Sources::default() }, &Machine::detect()).unwrap();
-        let report = report(&loaded);
+        let report = report(&loaded, "");
         for key in keys::all() {
             assert!(report.lines().any(|line| line.starts_with(key.path)), "{}", key.path);
         }
@@ -110,7 +111,7 @@ postgres = 'db'
         let sources = Sources { file: Some(file.clone()), ..Sources::default() };
         let loaded = load(&sources, &Machine::detect());
         std::fs::remove_file(&file).unwrap();
-        let report = report(&loaded.unwrap()).replace(file.to_str().unwrap(), "n.toml");
+        let report = report(&loaded.unwrap(), "").replace(file.to_str().unwrap(), "n.toml");
         for part in [
             "
 routes

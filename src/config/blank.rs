@@ -7,8 +7,8 @@ use http::HeaderName;
 
 use super::{
     AccessLog, AdminConfig, CompressionConfig, Config, FilesConfig, HostHeader, Http2Config, LimitsConfig,
-    LogConfig, LogFormat, LogLevel, ProxyProtocol, RateLimitConfig, SecurityHeadersConfig, ServerConfig,
-    ShutdownConfig, UpstreamOptions,
+    LogConfig, LogFormat, LogLevel, ProxyProtocol, RateLimitConfig, SandboxMode, SecurityHeadersConfig,
+    ServerConfig, ShutdownConfig, UpstreamOptions,
 };
 use crate::client_address::TrustedProxies;
 
@@ -24,6 +24,7 @@ pub(super) fn blank() -> Config {
             trusted_proxies: TrustedProxies::default(),
             proxy_protocol: ProxyProtocol::Off,
             request_id_header: HeaderName::from_static("x-request-id"),
+            sandbox: SandboxMode::Off,
         },
         admin: AdminConfig { host: any, port: None },
         limits: LimitsConfig {

@@ -7,6 +7,7 @@ use super::error::{ConfigError, Setting};
 use super::keys::{self, Key};
 use super::source::{Collected, Found, Origin, Raw};
 use super::suggest;
+use crate::sandbox;
 
 /// Names the configuration file.
 pub(super) const CONFIG: &str = "NESSEN_CONFIG";
@@ -40,7 +41,11 @@ pub(super) fn read(env: &[(OsString, OsString)], collected: &mut Collected) {
                 Ok(text) => found(key, name, text.trim().to_owned(), collected),
                 Err(error) => collected.errors.push(ConfigError::Variable {
                     name: name.to_owned(),
-                    problem: format!("cannot read {}: {error}", Path::new(value).display()),
+                    problem: format!(
+                        "cannot read {}: {}",
+                        Path::new(value).display(),
+                        sandbox::explain(Path::new(value), &error)
+                    ),
                 }),
             }
         } else if name.starts_with(PREFIX) {
@@ -48,6 +53,14 @@ pub(super) fn read(env: &[(OsString, OsString)], collected: &mut Collected) {
             collected.errors.push(ConfigError::UnknownVariable { name: name.to_owned(), suggestion });
         }
     }
+}
+
+/// The files that hold values.
+pub(super) fn files(env: &[(OsString, OsString)]) -> impl Iterator<Item = &Path> {
+    let is_file = |name: &str| key_of(name).is_none() && name.strip_suffix(FILE).and_then(key_of).is_some();
+    env.iter()
+        .filter(move |(name, value)| !value.is_empty() && name.to_str().is_some_and(is_file))
+        .map(|(_, value)| Path::new(value))
 }
 
 /// Adds a value, unless the same name has already given one by its file or itself.

@@ -11,6 +11,7 @@ use super::keys::{self, SECTIONS};
 use super::routes::RawTable;
 use super::source::{Collected, Found, Origin, Raw, similar_key};
 use super::suggest;
+use crate::sandbox;
 
 /// Reads the file at `path`; what is wrong with it goes to the collected errors.
 pub(super) fn read(path: &Path, collected: &mut Collected) {
@@ -19,7 +20,7 @@ pub(super) fn read(path: &Path, collected: &mut Collected) {
         Err(error) => collected.errors.push(ConfigError::File {
             path: path.to_owned(),
             place: None,
-            problem: format!("cannot read the configuration file: {error}"),
+            problem: format!("cannot read the configuration file: {}", sandbox::explain(path, &error)),
         }),
     }
 }

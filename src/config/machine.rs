@@ -3,10 +3,12 @@
 use std::fs;
 use std::io::IsTerminal;
 use std::path::Path;
+use std::sync::OnceLock;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::cgroup;
+use crate::sandbox;
 
 /// What the machine allows this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,8 +28,22 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Asks this machine. What it does not tell is taken for no limit.
+    /// Asks this machine. What it does not tell is taken for no limit. Within a sandbox, which leaves
+    /// no control group to be read, it is what the machine said before.
     pub fn detect() -> Self {
+        static SAID: OnceLock<Machine> = OnceLock::new();
+        match SAID.get() {
+            Some(before) if sandbox::in_force().is_some() => *before,
+            _ => {
+                let machine = Self::ask();
+                // Only the first counts: a sandbox comes right after it.
+                SAID.get_or_init(|| machine);
+                machine
+            }
+        }
+    }
+
+    fn ask() -> Self {
         let affinity = rustix::thread::sched_getaffinity(None)
             .ok()
             .and_then(|cpus| usize::try_from(cpus.count()).ok())

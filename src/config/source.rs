@@ -1,8 +1,8 @@
 //! Stage one: what was written, and where. Nothing is interpreted here beyond finding the key.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::error::ConfigError;
 use super::keys::{self, Key};
@@ -121,11 +121,20 @@ impl Sources {
 
     /// The configuration file, if one was named.
     pub fn config_file(&self) -> Option<PathBuf> {
-        let from_env = || {
-            let variable = self.env.iter().find(|(name, _)| name == environment::CONFIG);
-            variable.filter(|(_, value)| !value.is_empty()).map(|(_, value)| PathBuf::from(value))
-        };
+        let from_env =
+            || self.variable(environment::CONFIG).filter(|value| !value.is_empty()).map(PathBuf::from);
         self.file.clone().or_else(from_env)
+    }
+
+    /// Every file that a load reads, and a SIGHUP reads again: that of the configuration, and those
+    /// with the value of one key.
+    pub fn files(&self) -> Vec<PathBuf> {
+        self.config_file().into_iter().chain(environment::files(&self.env).map(Path::to_owned)).collect()
+    }
+
+    /// What the environment says by this name.
+    pub fn variable(&self, name: &str) -> Option<&OsStr> {
+        self.env.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_os_str())
     }
 }
 

@@ -28,6 +28,11 @@ impl Signal {
     }
 }
 
+/// SIGTERM, SIGINT and SIGHUP, taken over but not yet told to anybody: they wait. It needs no thread,
+/// so that there is one process-wide moment at which none runs (see [`crate::sandbox`]).
+#[derive(Debug)]
+pub struct HeldSignals(Signals);
+
 /// Signals that came, in order. Once this exists, none of them ends the process by itself.
 #[derive(Debug)]
 pub struct SignalStream {
@@ -35,13 +40,21 @@ pub struct SignalStream {
     handle: signal_hook::iterator::Handle,
 }
 
-impl SignalStream {
+impl HeldSignals {
     /// Takes over SIGTERM, SIGINT and SIGHUP.
     ///
     /// # Errors
-    /// The system refused a handler or a thread.
-    pub fn install() -> io::Result<Self> {
-        let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
+    /// The system refused a handler.
+    pub fn take() -> io::Result<Self> {
+        Signals::new([SIGTERM, SIGINT, SIGHUP]).map(Self)
+    }
+
+    /// Tells them, those that came before first.
+    ///
+    /// # Errors
+    /// The system refused a thread.
+    pub fn stream(self) -> io::Result<SignalStream> {
+        let mut signals = self.0;
         let handle = signals.handle();
         // A person who holds Ctrl-C down fills this; what does not fit repeats what is in it.
         let (sender, receiver) = mpsc::channel(16);
@@ -57,7 +70,17 @@ impl SignalStream {
                 }
             }
         })?;
-        Ok(Self { receiver, handle })
+        Ok(SignalStream { receiver, handle })
+    }
+}
+
+impl SignalStream {
+    /// Takes over SIGTERM, SIGINT and SIGHUP.
+    ///
+    /// # Errors
+    /// The system refused a handler or a thread.
+    pub fn install() -> io::Result<Self> {
+        HeldSignals::take()?.stream()
     }
 
     /// The next signal. Never resolves once the process cannot receive any.

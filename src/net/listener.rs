@@ -37,15 +37,7 @@ impl Listener {
     /// # Errors
     /// The address is in use, not ours, or not permitted.
     pub fn bind(address: SocketAddr) -> io::Result<Self> {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-        // A restart must not wait for the connections of the process before it to be forgotten.
-        socket.set_reuse_address(true)?;
-        if address.is_ipv6() && address.ip().is_unspecified() {
-            socket.set_only_v6(false)?;
-        }
-        socket.bind(&address.into())?;
-        socket.listen(BACKLOG)?;
-        Self::adopt(socket.into())
+        Self::adopt(listen(address)?)
     }
 
     /// Takes over a socket that listens already, whoever opened it.
@@ -114,6 +106,22 @@ impl Listener {
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);
         self.spare = File::open("/dev/null").ok();
     }
+}
+
+/// A socket that listens, which needs no runtime yet.
+///
+/// # Errors
+/// The address is in use, not ours, or not permitted.
+pub fn listen(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    // A restart must not wait for the connections of the process before it to be forgotten.
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() && address.ip().is_unspecified() {
+        socket.set_only_v6(false)?;
+    }
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
 }
 
 /// No descriptors or no memory, in this process or on this machine: trying again at once would

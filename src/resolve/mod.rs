@@ -26,6 +26,9 @@ pub use watched::Watched;
 use names::Names;
 use system::Files;
 
+/// What names are looked up by.
+pub const FILES: [&str; 2] = [system::RESOLV_CONF, system::HOSTS];
+
 /// How long all questions about one name may take together.
 const DEADLINE: Duration = Duration::from_secs(5);
 

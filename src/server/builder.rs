@@ -28,11 +28,13 @@ use crate::memory::MemoryAccount;
 use crate::middleware::compression::RouteCompressors;
 use crate::net::admission::Admission;
 use crate::net::context::{ConnectionLimits, Context, HeadLimits, Http2Limits, ProxyProtocol};
-use crate::net::listener::Listener;
+use crate::net::inherited::Inherited;
+use crate::net::listener::{self, Listener};
 use crate::net::registry::Registry;
 use crate::net::send_watch::SendLimits;
 use crate::places::Places;
 use crate::resolve::Resolver;
+use crate::sandbox;
 use crate::telemetry::{AccessLog, AccessMode, BuildInfo, LogControl, LogFormat, LogPipe, Metrics, log};
 
 /// Why a server did not start.
@@ -185,6 +187,9 @@ impl Builder {
         metrics.memory_bound(bound);
         let machine = Machine::detect();
         metrics.machine(machine.memory(), machine.cpu_limit());
+        let sandbox = sandbox::in_force();
+        let enforced = |part| sandbox.is_some_and(|held| held.holds(part));
+        metrics.sandbox(sandbox::Part::ALL.map(|part| (part.as_str(), enforced(part))));
         let resolver = Resolver::system();
         let mut checks = self.checks;
         checks.extend(config.checks.iter().map(|check| checks::check(check, &resolver)));
@@ -270,6 +275,27 @@ impl Builder {
     }
 }
 
+/// Binds what is not there yet of the sockets that `config` asks for. They listen, and nothing is
+/// accepted; no runtime is needed, so that it can be done before there are threads.
+///
+/// # Errors
+/// A socket could not be bound.
+pub fn listen(config: &Config, given: Inherited) -> Result<Inherited, BindError> {
+    let bound = |section, given: Option<TcpListener>, address| match given {
+        Some(socket) => Ok(socket),
+        None => listener::listen(address).map_err(|error| BindError::Listen { section, address, error }),
+    };
+    let server = bound("server", given.server, SocketAddr::new(config.server.host, config.server.port))?;
+    let admin = match (given.admin, config.admin.port) {
+        (None, None) => None,
+        (given, port) => {
+            let address = SocketAddr::new(config.admin.host, port.unwrap_or_default());
+            Some(bound("admin", given, address)?)
+        }
+    };
+    Ok(Inherited { server: Some(server), admin })
+}
+
 fn logs(config: &Config) -> io::Result<(LogPipe, AccessLog, Option<LogControl>)> {
     let pipe = LogPipe::stdout()?;
     let format = match config.log.format {
@@ -284,7 +310,7 @@ fn logs(config: &Config) -> io::Result<(LogPipe, AccessLog, Option<LogControl>)>
 }
 
 /// On the socket that was `given`, else on one of our own.
-fn listen(
+fn listener_of(
     section: &'static str,
     address: SocketAddr,
     given: Option<TcpListener>,
@@ -298,7 +324,7 @@ fn listen(
 
 fn main_port(config: &Config, shared: &Shared, given: Option<TcpListener>) -> Result<Port, BindError> {
     let limits = &config.limits;
-    let listener = listen("server", SocketAddr::new(config.server.host, config.server.port), given)?;
+    let listener = listener_of("server", SocketAddr::new(config.server.host, config.server.port), given)?;
     let trusted = config.server.trusted_proxies.clone();
     let admission = Admission::new(limits.max_connections, limits.max_connections_per_ip, trusted);
     Ok(Port {
@@ -320,7 +346,7 @@ fn admin_port(
     given: Option<TcpListener>,
 ) -> Result<Option<Port>, BindError> {
     let Some(port) = config.admin.port else { return Ok(None) };
-    let listener = listen("admin", SocketAddr::new(config.admin.host, port), given)?;
+    let listener = listener_of("admin", SocketAddr::new(config.admin.host, port), given)?;
     let admission = Admission::new(ADMIN_CONNECTIONS, None, config.server.trusted_proxies.clone());
     let context = Arc::new(Context {
         // Those few connections are part of what the process itself holds.

@@ -379,6 +379,15 @@ impl Metrics {
         set("nessen_cpu_limit_cores", cpus);
     }
 
+    /// Which parts of the sandbox are enforced.
+    pub fn sandbox<'a>(&self, parts: impl IntoIterator<Item = (&'a str, bool)>) {
+        for (part, enforced) in parts {
+            let labels = [("part", part)];
+            let gauge = self.recorder.register_gauge(&key("nessen_sandbox_enforced", &labels), &METADATA);
+            gauge.set(if enforced { 1.0 } else { 0.0 });
+        }
+    }
+
     /// Whether the readiness check of this name counts as well.
     pub fn check(&self, name: &str, ok: bool) {
         let gauge = self.recorder.register_gauge(&key("nessen_check_ok", &[("check", name)]), &METADATA);

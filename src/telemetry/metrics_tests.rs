@@ -109,6 +109,7 @@ fn the_life_of_the_process_is_shown() {
     metrics.machine(None, 0.5);
     assert!(!metrics.render().contains("nessen_memory_limit_bytes "), "unknown is not zero");
     metrics.machine(Some(1 << 28), 1.5);
+    metrics.sandbox([("files", true), ("ports", false)]);
     metrics.accept_error();
     let text = metrics.render();
     for (series, expected) in [
@@ -123,6 +124,8 @@ fn the_life_of_the_process_is_shown() {
         ("nessen_memory_bound_bytes", 1_073_741_824.0),
         ("nessen_memory_limit_bytes", 268_435_456.0),
         ("nessen_cpu_limit_cores", 1.5),
+        ("nessen_sandbox_enforced{part=\"files\"}", 1.0),
+        ("nessen_sandbox_enforced{part=\"ports\"}", 0.0),
         ("nessen_accept_errors_total", 1.0),
     ] {
         assert_eq!(value(&text, series), expected, "{series}");
@@ -175,6 +178,7 @@ fn the_text_holds_exactly_what_the_table_promises() {
     let _upstream = metrics.upstream("http://app:8080");
     metrics.check("database", true);
     metrics.machine(Some(1), 1.0);
+    metrics.sandbox([("files", true), ("ports", false)]);
     let text = metrics.render();
     let mut typed = BTreeSet::new();
     for line in text.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {

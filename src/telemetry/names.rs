@@ -159,6 +159,12 @@ pub const METRICS: &[Definition] = &[
         "CPUs that the process may use, in parts too: by its control group's quota and its affinity.",
     ),
     gauge(
+        "nessen_sandbox_enforced",
+        "",
+        &["part"],
+        "1 for each part of server.sandbox that the kernel enforces on the process, else 0.",
+    ),
+    gauge(
         "nessen_check_ok",
         "",
         &["check"],

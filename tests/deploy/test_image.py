@@ -7,6 +7,7 @@ import json
 import os
 import tarfile
 import urllib.request
+from pathlib import Path
 
 import pytest
 
@@ -58,8 +59,8 @@ def test_it_says_how_it_is_run(image):
     assert config["Entrypoint"] == ["/nessen"]
     assert config["Healthcheck"]["Test"] == ["CMD", "/nessen", "healthcheck"]
     assert list(config["ExposedPorts"]) == ["3000/tcp"]
-    # No setting, and so no secret, is baked in.
-    assert [entry for entry in config["Env"] if not entry.startswith("PATH=")] == []
+    # One setting, and no secret, is baked in.
+    assert [entry for entry in config["Env"] if not entry.startswith("PATH=")] == ["NESSEN_SERVER_SANDBOX=on"]
     for name in ("title", "description", "licenses", "version", "revision"):
         assert config["Labels"][f"org.opencontainers.image.{name}"], f"the label {name} is empty"
 
@@ -76,6 +77,37 @@ def test_it_runs_hardened_tells_its_version_and_drains(image):
         run("docker", "stop", "-t", "30", container.name)
         assert container.wait_exit() == 0
         assert "drained" in docker.last_log_line(container.name)
+
+
+def thread_status(pid):
+    """What the kernel says of each thread of a process; None where the engine is on another machine."""
+    tasks = Path(f"/proc/{pid}/task")
+    return [dict(line.split(":\t", 1) for line in (task / "status").read_text().splitlines())
+            for task in tasks.iterdir()] if tasks.is_dir() else None
+
+
+@pytest.mark.docker
+def test_it_gives_up_what_serving_does_not_need(image):
+    filters = {}
+    for sandbox in ("off", "on"):
+        # Without no-new-privileges: what it has is of its own doing.
+        with docker.Container(image, options=PUBLISHED, NESSEN_SERVER_SANDBOX=sandbox) as container:
+            container.wait_health("healthy")
+            base = f"http://127.0.0.1:{container.port()}"
+            with urllib.request.urlopen(f"{base}/metrics", timeout=10) as answer:
+                metrics = answer.read().decode()
+            with urllib.request.urlopen(f"{base}/api/health", timeout=10) as answer:
+                assert json.load(answer)["memory"]["resident_bytes"] > 0, "it still knows of itself"
+            enforced = f'nessen_sandbox_enforced{{part="syscalls"}} {int(sandbox == "on")}'
+            assert enforced in metrics.splitlines()
+            threads = thread_status(container.state["Pid"])
+            if threads is None:
+                pytest.skip("the engine's processes are not to be seen from here")
+            assert {thread["NoNewPrivs"] for thread in threads} == {str(int(sandbox == "on"))}
+            filters[sandbox] = {int(thread["Seccomp_filters"]) for thread in threads}
+            assert len(filters[sandbox]) == 1, filters
+    # Beside the engine's own.
+    assert filters["on"].pop() == filters["off"].pop() + 2
 
 
 @pytest.mark.docker

@@ -29,4 +29,5 @@ mod proxy_protocol;
 mod ready;
 mod replacement;
 mod routes;
+mod sandbox;
 mod support;

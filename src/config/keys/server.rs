@@ -47,6 +47,14 @@ pub(super) const SERVER: &[Key] = &[
         "Field of the request id: taken from trusted peers only, else generated; always answered.",
         |config, value| value.put(&mut config.server.request_id_header),
     ),
+    Key::new(
+        "server.sandbox",
+        Kind::Choice(&["off", "on", "required"]),
+        "off",
+        "Once it listens, the process gives up what serving does not need, by no_new_privs, Landlock and seccomp. \
+         On: a warning says what the kernel lacks; required: without files and system calls, no start.",
+        |config, value| value.put(&mut config.server.sandbox),
+    ),
 ];
 
 pub(super) const ADMIN: &[Key] = &[

@@ -153,6 +153,7 @@ fn what_waits_for_a_restart_is_all_that_is_not_marked() {
             "server.trusted_proxies",
             "server.proxy_protocol",
             "server.request_id_header",
+            "server.sandbox",
             "admin.host",
             "admin.port",
             "limits.max_url_length",

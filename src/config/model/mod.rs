@@ -2,7 +2,9 @@
 
 mod serving;
 
-pub use serving::{Algorithm, CompressionConfig, FilesConfig, HostHeader, ProxyProtocol, UpstreamOptions};
+pub use serving::{
+    Algorithm, CompressionConfig, FilesConfig, HostHeader, ProxyProtocol, SandboxMode, UpstreamOptions,
+};
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -73,6 +75,9 @@ pub struct ServerConfig {
     pub proxy_protocol: ProxyProtocol,
     /// The field that carries the request id.
     pub request_id_header: HeaderName,
+    /// Whether the process gives up what it does not need. For who starts it, as the binary does: a
+    /// server that is built in a program leaves the program's process alone (see [`crate::sandbox`]).
+    pub sandbox: SandboxMode,
 }
 
 /// The second listener, for what only operators should see.

@@ -8,6 +8,7 @@ use http::HeaderValue;
 pub use crate::handler::proxy::{HostHeader, UpstreamOptions};
 pub use crate::middleware::compression::Algorithm;
 pub use crate::net::context::ProxyProtocol;
+pub use crate::sandbox::Mode as SandboxMode;
 
 /// Files of a folder.
 #[derive(Debug, Clone, PartialEq, Eq)]

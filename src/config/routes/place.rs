@@ -7,6 +7,7 @@ use std::path::Path;
 
 use crate::config::ServerConfig;
 use crate::handler::proxy::url::UpstreamUrl;
+use crate::sandbox;
 
 /// Whether `root` is a folder that can be read. The error follows the value.
 pub(super) fn check_root(root: &Path) -> Result<(), String> {
@@ -15,7 +16,9 @@ pub(super) fn check_root(root: &Path) -> Result<(), String> {
     let place = absolute.map(|path| format!(" (looked for {})", path.display())).unwrap_or_default();
     match fs::metadata(root) {
         Ok(found) if !found.is_dir() => Err(format!("is no folder{place}")),
-        Ok(_) => fs::read_dir(root).map(|_| ()).map_err(|error| format!("cannot be read: {error}{place}")),
+        Ok(_) => fs::read_dir(root)
+            .map(|_| ())
+            .map_err(|error| format!("cannot be read: {}{place}", sandbox::explain(root, &error))),
         Err(error) => Err(format!("cannot be read: {error}{place}")),
     }
 }
@@ -33,7 +36,9 @@ pub(super) fn check_fallback(root: &Path, fallback: &str) -> Result<(), String> 
     if !file.is_file() {
         return Err("is no file".to_owned());
     }
-    File::open(file).map(|_| ()).map_err(cannot)
+    File::open(&file)
+        .map(|_| ())
+        .map_err(|error| format!("cannot be read: {}", sandbox::explain(&file, &error)))
 }
 
 /// Whether `url` leads to the listener of `server`: a request would go round until all that limits

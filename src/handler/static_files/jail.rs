@@ -23,6 +23,7 @@ use rustix::io::Errno;
 use tower_http::services::fs::Backend;
 
 use super::opened::{Facts, Opened};
+use crate::sandbox;
 
 /// What only names a thing, without opening it.
 const NAME: OFlags = OFlags::PATH.union(OFlags::CLOEXEC);
@@ -126,7 +127,8 @@ impl Jail {
         match error.kind() {
             io::ErrorKind::PermissionDenied => {
                 if self.log_is_due() {
-                    tracing::warn!(path = %below, root = %root, "a file cannot be read");
+                    let error = sandbox::explain(&self.0.path, &error);
+                    tracing::warn!(path = %below, root = %root, error, "a file cannot be read");
                 }
             }
             io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::InvalidFilename => {}

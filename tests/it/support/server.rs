@@ -70,6 +70,9 @@ impl Lines {
     }
 }
 
+/// What the run of the tests hands on to the servers.
+const SANDBOX: &str = "NESSEN_SERVER_SANDBOX";
+
 /// The binary under test.
 const BINARY: &str = env!("CARGO_BIN_EXE_nessen");
 
@@ -126,6 +129,10 @@ impl Process {
         stderr: Stdio,
     ) -> Self {
         command.env_clear().envs([("HOST", "127.0.0.1"), ("PORT", "0"), ("LOG_FORMAT", "json")]);
+        // `just test-sandboxed`: every server of the suite in the sandbox, unless a test says what it wants.
+        if let Some(sandbox) = std::env::var_os(SANDBOX) {
+            command.env(SANDBOX, sandbox);
+        }
         // An alias and its long name together contradict each other: the test's own word stands.
         for (name, _) in env {
             match *name {
@@ -207,6 +214,13 @@ impl Process {
     /// What the system says of this process in a file of its own.
     pub(crate) fn proc_file(&self, name: &str) -> String {
         std::fs::read_to_string(format!("/proc/{}/{name}", self.child.id())).unwrap_or_default()
+    }
+
+    /// What the system says of each of its threads.
+    pub(crate) fn threads(&self) -> Vec<String> {
+        let threads = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
+        let status = |path: std::path::PathBuf| std::fs::read_to_string(path.join("status")).ok();
+        threads.filter_map(|thread| status(thread.unwrap().path())).collect()
     }
 
     /// How many descriptors it has open.
