@@ -66,16 +66,9 @@ pub(crate) async fn read<T: Transport>(
             Poll::Ready(_) => return Poll::Ready(Woken::Closed),
             Poll::Pending => {}
         }
-        loop {
-            let closing = idle && state.ordered(Order::CloseIdle);
-            let at = if closing { deadline.min(state.idle_since() + CLOSE_AFTER) } else { deadline };
-            if at <= Instant::now() {
-                return Poll::Ready(if closing { Woken::CloseIdle } else { Woken::Idle });
-            }
-            if clock.as_mut().wait_until(at, cx).is_pending() {
-                return Poll::Pending;
-            }
-        }
+        let closing = idle && state.ordered(Order::CloseIdle);
+        let at = if closing { deadline.min(state.idle_since() + CLOSE_AFTER) } else { deadline };
+        clock.as_mut().wait_until(at, cx).map(|()| if closing { Woken::CloseIdle } else { Woken::Idle })
     })
     .await
 }

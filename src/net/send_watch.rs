@@ -53,7 +53,7 @@ impl SendWatch {
         pace.waited(waited.saturating_sub(self.waited));
         pace.moved(sent.saturating_sub(self.sent));
         (self.waited, self.sent) = (waited, sent);
-        now.checked_add(pace.patience()).map_or(stall, |slow| slow.min(stall))
+        pace.ends(now).map_or(stall, |slow| slow.min(stall))
     }
 }
 

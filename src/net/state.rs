@@ -188,6 +188,11 @@ impl ConnState {
         self.told.set(self.now());
     }
 
+    /// When it was told so long ago that what it sends from then on cannot have been on its way before.
+    pub fn told_long_ago(&self) -> Option<Instant> {
+        self.told.get().map(|told| self.at(told + TELLING))
+    }
+
     /// Whether it was told so long ago that what it sends now cannot have been on its way before.
     pub fn was_told_long_ago(&self) -> bool {
         self.told.get().is_some_and(|told| self.now().saturating_sub(told) >= TELLING)

@@ -17,6 +17,7 @@
 
 mod audit;
 mod compression;
+mod faults;
 mod files;
 mod framing;
 mod library;

@@ -95,19 +95,12 @@ pub(crate) async fn drive<T: Transport, S: Stack>(
         if let Poll::Ready(result) = Pin::new(&mut connection).poll(cx) {
             return Poll::Ready(Event::Done(result));
         }
-        loop {
-            let Some((at, due)) = deadline(state, context, &mut sends) else { return Poll::Pending };
-            // Mostly the timer is armed for earlier already, and the clock is not even read.
-            if clock.as_mut().covers(at) {
-                return Poll::Pending;
-            }
-            if at <= Instant::now() {
-                return Poll::Ready(Event::Due(due));
-            }
-            if clock.as_mut().wait_until(at, cx).is_pending() {
-                return Poll::Pending;
-            }
+        let Some((at, due)) = deadline(state, context, &mut sends) else { return Poll::Pending };
+        // Mostly the timer is armed for earlier already, and the clock is not even read.
+        if clock.as_mut().covers(at) {
+            return Poll::Pending;
         }
+        clock.as_mut().wait_until(at, cx).map(|()| Event::Due(due))
     })
     .await;
 
