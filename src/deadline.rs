@@ -20,8 +20,9 @@ const ON_TIME: Duration = Duration::from_millis(5);
 /// Further looks. A byte may take a few of them from the socket to whoever waits for it: one task
 /// reads a connection of HTTP/2, and another waits for the stream.
 const LOOKS: u8 = 3;
-/// Time between two of them.
-const APART: Duration = Duration::from_millis(2);
+/// Time between two of them: on a machine as busy as it takes to be late, a task may wait as long for
+/// its turn.
+const APART: Duration = Duration::from_millis(20);
 
 /// How often an overdue deadline was looked at again.
 #[derive(Debug, Default, Clone, Copy)]

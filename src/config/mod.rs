@@ -30,7 +30,9 @@ mod value;
 
 pub use budget::{
     COMPRESSOR_COST, CONNECTION_COST, IDLE_PROCESS, TRACKED_CLIENT_COST, UPSTREAM_COST, WorstCase,
+    spare_files,
 };
+pub use cgroup::Throttling;
 pub use error::{ConfigError, ConfigErrors, Setting};
 pub use example::example;
 pub use load::{EffectiveValue, Loaded, load, reloadable_diff};

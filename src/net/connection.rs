@@ -41,6 +41,8 @@ pub fn http1_builder(limits: &ConnectionLimits) -> hyper1::Builder {
     // A client may close its sending side once it has asked, and still wants its answer. One that
     // has gone for good is found out by the answer, or by the request's own clock.
     builder.half_close(true);
+    // Ours follows a clock that is set back.
+    builder.auto_date_header(false);
     builder.max_buf_size(limits.max_head());
     // The default is on the stack; anything else moves every head to the heap.
     if limits.head.fields_count > 100 {
@@ -57,6 +59,7 @@ pub fn http2_builder(
 ) -> hyper2::Builder<StreamExecutor> {
     let mut builder = hyper2::Builder::new(executor);
     builder
+        .auto_date_header(false)
         .max_concurrent_streams(http2.max_concurrent_streams)
         .max_local_error_reset_streams(http2.max_local_error_resets)
         .initial_stream_window_size(http2.stream_window)

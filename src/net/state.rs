@@ -75,6 +75,7 @@ pub struct ConnState {
     writer: AtomicWaker,
     orders: AtomicU8,
     told: Stamp,
+    close_idle: Stamp,
     requests: AtomicU64,
     cancelled: AtomicU64,
     in_flight: AtomicU32,
@@ -110,6 +111,7 @@ impl ConnState {
             writer: AtomicWaker::new(),
             orders: AtomicU8::new(0),
             told: Stamp::default(),
+            close_idle: Stamp::default(),
             requests: AtomicU64::new(0),
             cancelled: AtomicU64::new(0),
             in_flight: AtomicU32::new(0),
@@ -178,6 +180,9 @@ impl ConnState {
 
     /// Gives an order and wakes whoever drives the connection.
     pub fn order(&self, order: Order) {
+        if order == Order::CloseIdle {
+            self.close_idle.set(self.now());
+        }
         self.orders.fetch_or(order as u8, Ordering::AcqRel);
         self.waker.wake();
         self.writer.wake();
@@ -201,6 +206,16 @@ impl ConnState {
     /// Whether the order was given.
     pub fn ordered(&self, order: Order) -> bool {
         self.orders.load(Ordering::Acquire) & order as u8 != 0
+    }
+
+    /// Once [`Order::CloseIdle`] was given: when that was, or when it was idle for so long, if that is
+    /// later.
+    pub fn closes_after(&self, idle: Duration) -> Option<Instant> {
+        if !self.ordered(Order::CloseIdle) {
+            return None;
+        }
+        let ordered = self.close_idle.get().map_or(self.epoch, |at| self.at(at));
+        Some(ordered.max(self.idle_since() + idle))
     }
 
     /// Keeps the task named while orders come: to be woken by one is to be forgotten for the next.

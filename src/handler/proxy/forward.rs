@@ -19,7 +19,7 @@ use super::answer::{Carrier, UpstreamBody};
 use super::balance::{self, Lease, Unavailable};
 use super::failure::Failure;
 use super::head::{self, Ask, Length};
-use super::http1::{Http1, Outgoing, Sending};
+use super::http1::{Outgoing, Sending};
 use super::options::{HostHeader, ProxyOptions};
 use super::pool::{Counted, Pool};
 use super::series::Series;
@@ -216,7 +216,7 @@ impl Journey {
         let certain = self.source.is_some() || !self.is_idempotent();
         let mut connection = match endpoint.pool.take(options.keepalive_timeout, certain) {
             Some(connection) => connection,
-            None => Box::pin(connected(Http1::open(endpoint.address), options.connect_timeout)).await?,
+            None => Box::pin(self.proxy.opened(endpoint.address)).await?,
         };
         let sending = connection.send(Outgoing {
             head: |out: &mut Vec<u8>| head::write_http1(out, &self.sent, &self.exchange, &ask),
@@ -319,7 +319,7 @@ fn switches(answer: &response::Parts) -> bool {
 }
 
 /// Waits for a connection, and not for too long.
-async fn connected<T>(
+pub(super) async fn connected<T>(
     connecting: impl Future<Output = std::io::Result<T>>,
     limit: Duration,
 ) -> Result<T, Failure> {

@@ -188,15 +188,16 @@ impl<'a> Watch<'a> {
         } else {
             // What is still buffered of finished answers is little, and no reason to stay for long.
             let idle = self.state.idle_since();
-            if !self.state.ordered(Order::CloseIdle) {
-                (idle + limits.idle_timeout, Due::Refuse(Reason::Idle))
-            } else if self.streams.outstanding() {
+            // A client that goes on asking keeps nobody from leaving.
+            let patience =
+                self.state.told_long_ago().map_or(CLOSE_AFTER, |told| CLOSE_AFTER.min(told - idle));
+            match self.state.closes_after(patience) {
+                None => (idle + limits.idle_timeout, Due::Refuse(Reason::Idle)),
                 // Its last bytes leave without a word to this clock, which therefore looks early.
-                ((idle + limits.send.timeout).min(now + CLOSE_AFTER), Due::CloseIdle)
-            } else {
-                // A client that goes on asking keeps nobody from leaving.
-                let patience = self.state.told_long_ago().map_or(Duration::MAX, |told| told - idle);
-                (idle + patience.min(CLOSE_AFTER), Due::CloseIdle)
+                Some(_) if self.streams.outstanding() => {
+                    ((idle + limits.send.timeout).min(now + CLOSE_AFTER), Due::CloseIdle)
+                }
+                Some(close) => (close, Due::CloseIdle),
             }
         };
         match self.state.head_since().map(|since| since + limits.headers_timeout) {

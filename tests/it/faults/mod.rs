@@ -4,14 +4,21 @@
 //! Each test shows that the fault is there, that honest requests and probes are served through it or
 //! again after it, that nothing has grown, and that it is counted.
 
+mod clocks;
+mod cpu;
+mod descriptors;
+mod log;
+mod names;
 mod stopped;
+mod upstreams;
 
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
 use crate::support::server::Server;
-use crate::support::{PATIENCE, assert_eventually};
+use crate::support::{PATIENCE, assert_eventually, installed, say};
 
 /// Memory that may have been taken and kept by the allocator, whatever goes on.
 const SLACK: f64 = 8.0 * 1024.0 * 1024.0;
@@ -75,6 +82,24 @@ fn stop(server: &Server) {
     assert_eventually(PATIENCE, "a process that stands", || {
         server.states().iter().all(|state| *state == 'T')
     });
+}
+
+/// Whether this machine lets a test do what it needs; said where it does not.
+fn allowed(what: &str, allowed: bool) -> bool {
+    if !allowed {
+        assert!(std::env::var_os("NESSEN_REQUIRE_ALL").is_none(), "{what} is required, and not allowed here");
+        say(&format!("SKIPPED: {what} is not allowed here"));
+    }
+    allowed
+}
+
+/// `unshare` for a mount namespace of the test's own, where that may be had.
+fn own_mounts() -> Option<Vec<String>> {
+    let unshare = installed("unshare")?.to_str()?.to_owned();
+    let flags = if rustix::process::geteuid().is_root() { "--mount" } else { "--map-root-user" };
+    let command = vec![unshare, flags.to_owned(), "--mount".to_owned()];
+    let tried = Command::new(&command[0]).args(&command[1..]).arg("true").output();
+    allowed("a mount namespace", tried.is_ok_and(|tried| tried.status.success())).then_some(command)
 }
 
 /// Lets it go on.

@@ -15,16 +15,16 @@ use crate::support::upstream::Upstream;
 use crate::support::{PATIENCE, assert_eventually, pause};
 
 /// The time-outs of these tests, and how long the process is stopped.
-const TIMEOUT: (&str, u64) = ("600", 600);
-const STOPPED: u64 = 1100;
+const TIMEOUT: &str = "1500";
+const STOPPED: u64 = 2100;
 
 fn hasty(more: &[(&str, &str)]) -> Server {
     let env = [
-        ("HEADERS_TIMEOUT", TIMEOUT.0),
-        ("IDLE_TIMEOUT", TIMEOUT.0),
-        ("BODY_TIMEOUT", TIMEOUT.0),
-        ("WRITE_TIMEOUT", TIMEOUT.0),
-        ("NESSEN_LIMITS_MIN_BODY_RATE", "500 B/s after 500ms"),
+        ("HEADERS_TIMEOUT", TIMEOUT),
+        ("IDLE_TIMEOUT", TIMEOUT),
+        ("BODY_TIMEOUT", TIMEOUT),
+        ("WRITE_TIMEOUT", TIMEOUT),
+        ("NESSEN_LIMITS_MIN_BODY_RATE", "500 B/s after 1500ms"),
         ("LOG_LEVEL", "debug"),
     ];
     Server::start(&[&env, more].concat())
@@ -34,6 +34,17 @@ fn hasty(more: &[(&str, &str)]) -> Server {
 fn what_came_while_it_was_stopped_is_served() {
     let server = hasty(&[]);
     let held = Held::by(&server);
+    served_after_a_stop(&server, 10);
+    assert_probes(&server);
+    held.assert_no_more(&server);
+    let counted = || server.metrics()["nessen_process_stalls_total"] >= 1.0;
+    assert_eventually(PATIENCE, "a stall that is counted", counted);
+    server.wait_log("the stall", |line| line["message"] == "the process stood still");
+}
+
+#[track_caller]
+fn served_after_a_stop(server: &Server, tries: usize) {
+    let began = Instant::now();
     let mut silent = server.connect();
     let mut idle = server.connect();
     idle.assert_serves();
@@ -51,8 +62,15 @@ fn what_came_while_it_was_stopped_is_served() {
     half_body2.send(&frame(DATA, 0, 3, b"hello"));
     // Long enough for idle connections to be parked, and for what was sent to be read.
     pause(350);
+    stop(server);
+    if began.elapsed() > Duration::from_millis(1300) {
+        // The machine is so busy that time-outs may have passed before the stop.
+        go_on(server);
+        drop((silent, idle, half_head, half_body, half_preface, idle2, half_body2));
+        assert!(tries > 1, "never fast enough to begin with");
+        return served_after_a_stop(server, tries - 1);
+    }
 
-    stop(&server);
     let mut new = server.connect();
     for conn in [&mut silent, &mut idle, &mut new] {
         conn.send(&get("/badge/a/b.svg"));
@@ -64,7 +82,7 @@ fn what_came_while_it_was_stopped_is_served() {
     idle2.send(&http2::get(3, "/badge/a/b.svg"));
     half_body2.send(&frame(DATA, END_STREAM, 3, b"world"));
     new.assert_quiet_for(Duration::from_millis(STOPPED));
-    go_on(&server);
+    go_on(server);
 
     let mut wrong = Vec::new();
     let one = [("silent", silent), ("idle", idle), ("half a head", half_head), ("half a body", half_body)];
@@ -84,8 +102,6 @@ fn what_came_while_it_was_stopped_is_served() {
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
-    assert_probes(&server);
-    held.assert_no_more(&server);
 }
 
 #[test]
@@ -137,9 +153,9 @@ fn a_client_that_read_while_it_was_stopped_is_not_slow() {
 fn an_upstream_that_answered_while_it_was_stopped_was_in_time() {
     let upstream = Upstream::start();
     let env = [
-        ("REQUEST_TIMEOUT", TIMEOUT.0),
-        ("NESSEN_UPSTREAM_FIRST_BYTE_TIMEOUT", TIMEOUT.0),
-        ("NESSEN_UPSTREAM_READ_TIMEOUT", TIMEOUT.0),
+        ("REQUEST_TIMEOUT", TIMEOUT),
+        ("NESSEN_UPSTREAM_FIRST_BYTE_TIMEOUT", TIMEOUT),
+        ("NESSEN_UPSTREAM_READ_TIMEOUT", TIMEOUT),
         ("NESSEN_UPSTREAM_RETRIES", "0"),
         NO_EJECTION,
     ];
@@ -196,7 +212,7 @@ fn a_connection_that_went_while_it_was_stopped_carries_no_post() {
 
 #[test]
 fn an_allowance_is_filled_and_no_more_than_that() {
-    let server = Server::start(&[("RATE_LIMIT_MAX_REQUESTS", "3"), ("RATE_LIMIT_WINDOW_MS", "900")]);
+    let server = Server::start(&[("RATE_LIMIT_MAX_REQUESTS", "3"), ("RATE_LIMIT_WINDOW_MS", "1800")]);
     let allowed = || (0..6).filter(|_| server.get("/badge/a/b.svg").status == 200).count();
     let before = allowed();
     assert!((3..6).contains(&before), "{before}");
@@ -210,7 +226,7 @@ fn an_allowance_is_filled_and_no_more_than_that() {
 #[test]
 fn a_drain_that_was_stopped_still_ends_and_loses_nothing() {
     let upstream = Upstream::start();
-    let env = [("SHUTDOWN_TIMEOUT", TIMEOUT.0), ("LOG_LEVEL", "debug")];
+    let env = [("SHUTDOWN_TIMEOUT", TIMEOUT), ("LOG_LEVEL", "debug")];
     let mut server = proxy(&upstream, &env);
     let mut client = Client::open(server.address);
     client.send(&Request::get("t", "gate").bytes());
