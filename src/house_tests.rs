@@ -14,6 +14,7 @@ const FLOORS: [&[&str]; 6] = [
         "body",
         "check",
         "client_address",
+        "deadline",
         "exchange",
         "host",
         "memory",

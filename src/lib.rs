@@ -86,6 +86,7 @@ pub mod check;
 pub mod cli;
 pub mod client_address;
 pub mod config;
+pub mod deadline;
 pub mod exchange;
 pub mod handler;
 pub mod host;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use crate::units::Rate;
 
 /// How long bytes that came early count for a later pause. It bounds what a client can buy by
@@ -38,6 +40,12 @@ impl Pace {
         self.level -= self.rate * time.as_secs_f64();
     }
 
+    /// When the other side is too slow: in the past where it has been so for a while.
+    pub fn ends(&self, now: Instant) -> Option<Instant> {
+        let owed = Duration::try_from_secs_f64((-self.level / self.rate).max(0.0)).unwrap_or(Duration::MAX);
+        now.checked_add(self.patience()).map(|end| end.checked_sub(owed).unwrap_or(now))
+    }
+
     /// How much longer the other side may take; zero once it is too slow.
     pub fn patience(&self) -> Duration {
         Duration::try_from_secs_f64((self.level / self.rate).max(0.0)).unwrap_or(Duration::MAX)
@@ -58,6 +66,12 @@ mod tests {
         assert_eq!(pace.patience(), Duration::from_secs(5));
         pace.waited(Duration::from_secs(5));
         assert_eq!(pace.patience(), Duration::ZERO);
+        let now = Instant::now() + Duration::from_secs(3600);
+        assert_eq!(pace.ends(now), Some(now));
+        pace.waited(Duration::from_secs(7));
+        assert_eq!(pace.ends(now), Some(now - Duration::from_secs(7)));
+        pace.moved(500 * 8);
+        assert_eq!(pace.ends(now), Some(now + Duration::from_secs(1)));
     }
 
     #[test]

@@ -63,6 +63,18 @@ impl Demand {
     }
 }
 
+/// Descriptors of the process itself: standard streams, listeners, signals, timers, name servers.
+const OWN_FILES: u64 = 16;
+
+/// Descriptors that are left beside the process's own, its connections, and what requests hold.
+pub fn spare_files(config: &Config, machine: &Machine) -> usize {
+    let share = if Demand::of(config).descriptors { 2 } else { 1 };
+    let connections = u64::try_from(config.limits.max_connections).unwrap_or(u64::MAX);
+    let taken = connections.saturating_mul(share).saturating_add(OWN_FILES);
+    let spare = machine.open_files.unwrap_or(u64::MAX).saturating_sub(taken);
+    usize::try_from(spare).unwrap_or(usize::MAX)
+}
+
 /// The most memory that clients can make the server hold, part by part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WorstCase {

@@ -1,6 +1,7 @@
 //! The limits that control groups set, version 1 and 2, on this process and on every group above it.
 
-use std::fs;
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 /// What the control groups allow; `None` is no limit.
@@ -26,6 +27,38 @@ pub(super) fn read(root: &Path) -> Limits {
         }
     }
     limits
+}
+
+/// What this process' own group tells of the use of its CPU quota.
+#[derive(Debug)]
+pub struct Throttling(File);
+
+impl Throttling {
+    /// `None` where there is no quota to be used up.
+    pub fn here() -> Option<Self> {
+        Self::read_from(Path::new("/"))
+    }
+
+    fn read_from(root: &Path) -> Option<Self> {
+        let groups = fs::read_to_string(root.join("proc/self/cgroup")).ok()?;
+        let mounts = fs::read_to_string(root.join("proc/self/mountinfo")).ok()?;
+        mounts.lines().filter_map(Mount::parse).find_map(|mount| {
+            let group = groups.lines().find_map(|line| mount.group(line))?;
+            let folder = mount.folders(root, group).into_iter().next()?;
+            cpu_millis(&folder)?;
+            // Kept open: a sandbox may have taken the path away by the time it is read.
+            let throttling = Self(File::open(folder.join("cpu.stat")).ok()?);
+            throttling.periods().is_some().then_some(throttling)
+        })
+    }
+
+    /// Periods in which the quota was used up.
+    pub fn periods(&self) -> Option<u64> {
+        let mut text = [0; 1024];
+        let length = self.0.read_at(&mut text, 0).ok()?;
+        let text = std::str::from_utf8(text.get(..length)?).ok()?;
+        text.lines().find_map(|line| line.strip_prefix("nr_throttled "))?.trim().parse().ok()
+    }
 }
 
 fn least(a: Option<u64>, b: Option<u64>) -> Option<u64> {
@@ -169,6 +202,25 @@ mod tests {
             ],
         );
         assert_eq!(read(files.root()), Limits { cpu_millis: None, memory: Some(64 << 20) });
+    }
+
+    #[test]
+    fn used_up_quotas_are_read_anew_where_there_is_a_quota() {
+        let group = "sys/fs/cgroup/system.slice/nessen.service";
+        let [max, stat] = ["cpu.max", "cpu.stat"].map(|file| format!("{group}/{file}"));
+        let files = |name, quota| {
+            let own =
+                [("proc/self/cgroup", "0::/system.slice/nessen.service\n"), ("proc/self/mountinfo", V2)];
+            let used = "usage_usec 7\nnr_periods 5\nnr_throttled 3\nthrottled_usec 9\n";
+            Fixture::new(name, &[&own[..], &[(&max, quota), (&stat, used)]].concat())
+        };
+        let limited = files("quota", "10000 100000\n");
+        let throttling = Throttling::read_from(limited.root()).unwrap();
+        assert_eq!(throttling.periods(), Some(3));
+        fs::write(limited.root().join(&stat), "nr_periods 6\nnr_throttled 4\n").unwrap();
+        assert_eq!(throttling.periods(), Some(4));
+        assert!(Throttling::read_from(files("no-quota", "max 100000\n").root()).is_none());
+        assert!(Throttling::read_from(Fixture::new("nothing", &[]).root()).is_none());
     }
 
     #[test]

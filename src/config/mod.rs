@@ -28,7 +28,8 @@ mod source;
 mod suggest;
 mod value;
 
-pub use budget::{COMPRESSOR_COST, IDLE_PROCESS, TRACKED_CLIENT_COST, WorstCase};
+pub use budget::{COMPRESSOR_COST, IDLE_PROCESS, TRACKED_CLIENT_COST, WorstCase, spare_files};
+pub use cgroup::Throttling;
 pub use error::{ConfigError, ConfigErrors, Setting};
 pub use example::example;
 pub use load::{EffectiveValue, Loaded, load, reloadable_diff};

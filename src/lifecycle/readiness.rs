@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{Lifecycle, Phase};
+use crate::deadline::within;
 
 /// What a check answers: nothing, or why it failed.
 pub type CheckResult = Result<(), String>;
@@ -185,10 +186,8 @@ impl Readiness {
         loop {
             ticks.tick().await;
             let asked = Instant::now();
-            let answer = match tokio::time::timeout(check.timeout, (check.probe)()).await {
-                Ok(answer) => answer,
-                Err(_) => Err(format!("no answer within {} ms", check.timeout.as_millis())),
-            };
+            let late = || Err(format!("no answer within {} ms", check.timeout.as_millis()));
+            let answer = within(check.timeout, (check.probe)()).await.unwrap_or_else(late);
             let changed = {
                 let mut record = record.lock().unwrap_or_else(PoisonError::into_inner);
                 record.last = Some((Instant::now(), asked.elapsed()));

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use http::{Request, Response};
 use pin_project_lite::pin_project;
-use tokio::time::{Sleep, sleep};
 use tower::{Layer, Service};
 
+use crate::deadline::Deadline;
 use crate::exchange::Exchange;
 use crate::refusal::{Reason, Refusal};
 
@@ -60,7 +60,7 @@ pin_project! {
         #[pin]
         inner: F,
         timeout: Option<Duration>,
-        clock: Option<Pin<Box<Sleep>>>,
+        clock: Option<Pin<Box<Deadline>>>,
     }
 }
 
@@ -76,7 +76,7 @@ where
             return Poll::Ready(answer);
         }
         let Some(timeout) = *this.timeout else { return Poll::Pending };
-        let clock = this.clock.get_or_insert_with(|| Box::pin(sleep(timeout)));
+        let clock = this.clock.get_or_insert_with(|| Box::pin(Deadline::after(timeout)));
         match clock.as_mut().poll(cx) {
             Poll::Ready(()) => Poll::Ready(Err(Refusal::new(
                 Reason::RequestTimeout,
@@ -90,6 +90,8 @@ where
 
 #[cfg(test)]
 mod tests {
+    use tokio::time::sleep;
+
     use super::*;
 
     #[tokio::test(start_paused = true)]

@@ -15,6 +15,8 @@ use crate::refusal::{Reason, Refusal};
 /// When the reserve is full too, the oldest in it makes room: a probe asks at once and is
 /// answered at once, so what has been there for longest is not one.
 pub const RESERVE: usize = 32;
+/// As many of them at least, however few descriptors there are.
+const LEAST_RESERVE: usize = 4;
 
 /// Counts connections against their limits. Clones share the counts.
 #[derive(Debug, Clone)]
@@ -23,6 +25,7 @@ pub struct Admission(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     max: usize,
+    reserved: usize,
     per_client: Option<usize>,
     trusted: TrustedProxies,
     open: AtomicUsize,
@@ -100,6 +103,7 @@ impl Admission {
     pub fn new(max: usize, per_client: Option<usize>, trusted: TrustedProxies) -> Self {
         Self(Arc::new(Inner {
             max,
+            reserved: RESERVE,
             per_client,
             trusted,
             open: AtomicUsize::new(0),
@@ -108,9 +112,23 @@ impl Admission {
         }))
     }
 
+    /// Keeps a reserve that fits into `spare` descriptors, with those who are told why they are
+    /// refused: up to twice the reserve may be open, and half of that again is being told.
+    pub fn within(mut self, spare: usize) -> Self {
+        if let Some(inner) = Arc::get_mut(&mut self.0) {
+            inner.reserved = (spare * 2 / 7).clamp(LEAST_RESERVE, RESERVE);
+        }
+        self
+    }
+
+    /// Connections beyond the limit that are accepted for probes.
+    pub fn reserved(&self) -> usize {
+        self.0.reserved
+    }
+
     /// Whether a connection that makes room leaves soon enough: those on their way out are few.
     pub fn may_displace(&self) -> bool {
-        self.0.open.load(Ordering::Relaxed) <= self.0.max + RESERVE
+        self.0.open.load(Ordering::Relaxed) <= self.0.max + self.0.reserved
     }
 
     /// Decides on a connection from `peer`.
@@ -124,7 +142,7 @@ impl Admission {
         if open < self.0.max {
             return Ok(Admitted::Fully(permits));
         }
-        if open < self.0.max + 2 * RESERVE {
+        if open < self.0.max + 2 * self.0.reserved {
             return Ok(Admitted::ForProbes(permits));
         }
         Err(self.full())
@@ -170,7 +188,7 @@ impl Admission {
     pub fn reserve(&self, connection: &Arc<ConnState>) {
         let mut reserve = self.0.reserve.lock().unwrap_or_else(PoisonError::into_inner);
         reserve.retain(|other| other.strong_count() > 0);
-        if reserve.len() >= RESERVE
+        if reserve.len() >= self.0.reserved
             && let Some(oldest) = reserve.pop_front().and_then(|oldest| oldest.upgrade())
         {
             oldest.order(Order::Abort);
@@ -230,5 +248,11 @@ mod tests {
         assert_eq!(admit(&admission, "1.1.1.1").unwrap_err(), Reason::TooManyConnections);
         drop((first, reserve));
         assert!(matches!(admit(&admission, "1.1.1.1"), Ok(Admitted::Fully(_))));
+    }
+
+    #[test]
+    fn the_reserve_is_as_small_as_few_descriptors_make_it() {
+        let reserved = |spare| Admission::new(1, None, TrustedProxies::default()).within(spare).reserved();
+        assert_eq!([0, 16, 56, 112, 100_000].map(reserved), [4, 4, 16, 32, 32]);
     }
 }

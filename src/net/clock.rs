@@ -8,6 +8,8 @@ use std::time::Duration;
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use crate::deadline::Looks;
+
 /// The timer counts whole milliseconds, and must not fire a hair before its deadline.
 const GRAIN: Duration = Duration::from_millis(1);
 
@@ -18,6 +20,7 @@ pin_project! {
     pub struct Clock {
         #[pin]
         sleep: Option<Sleep>,
+        looks: Looks,
     }
 }
 
@@ -28,19 +31,37 @@ impl Clock {
         sleep.is_some_and(|sleep| !sleep.is_elapsed() && sleep.deadline() <= at + GRAIN)
     }
 
-    /// Ready at `at` or earlier; the caller then looks again at what is due.
+    /// Ready once `at` is over, and has been looked at again if it was found to be overdue: whoever
+    /// asks reads what has come before each call (see [`crate::deadline`]).
     pub(crate) fn wait_until(self: Pin<&mut Self>, at: Instant, cx: &mut Context<'_>) -> Poll<()> {
-        let at = at + GRAIN;
         let mut this = self.project();
-        match this.sleep.as_mut().as_pin_mut() {
-            None => this.sleep.set(Some(sleep_until(at))),
-            Some(sleep) if sleep.is_elapsed() || at < sleep.deadline() => sleep.reset(at),
-            // Armed already, with the same task to wake.
-            Some(_) => return Poll::Pending,
-        }
-        match this.sleep.as_pin_mut() {
-            Some(sleep) => sleep.poll(cx),
-            None => Poll::Pending,
+        loop {
+            let now = Instant::now();
+            let wake = if now < at {
+                *this.looks = Looks::default();
+                at + GRAIN
+            } else if this.looks.begun()
+                && this.sleep.as_ref().as_pin_ref().is_some_and(|it| !it.is_elapsed())
+            {
+                return Poll::Pending;
+            } else {
+                match this.looks.again(at + GRAIN, now) {
+                    Some(next) => next,
+                    None => return Poll::Ready(()),
+                }
+            };
+            match this.sleep.as_mut().as_pin_mut() {
+                None => this.sleep.set(Some(sleep_until(wake))),
+                Some(sleep) if sleep.is_elapsed() || wake < sleep.deadline() || this.looks.begun() => {
+                    sleep.reset(wake);
+                }
+                // Armed already, with the same task to wake.
+                Some(_) => return Poll::Pending,
+            }
+            match this.sleep.as_mut().as_pin_mut().map(|sleep| sleep.poll(cx)) {
+                Some(Poll::Ready(())) => {}
+                Some(Poll::Pending) | None => return Poll::Pending,
+            }
         }
     }
 }

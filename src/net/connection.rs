@@ -46,6 +46,8 @@ pub fn http1_builder(limits: &ConnectionLimits, probes_only: bool) -> hyper1::Bu
     // A client may close its sending side once it has asked, and still wants its answer. One that
     // has gone for good is found out by the answer, or by the request's own clock.
     builder.half_close(true);
+    // Ours follows a clock that is set back.
+    builder.auto_date_header(false);
     // A probe's head is small, and its connection is not counted.
     builder.max_buf_size(if probes_only { 8192 } else { limits.max_head() });
     // The default is on the stack; anything else moves every head to the heap.
@@ -63,6 +65,7 @@ pub fn http2_builder(
 ) -> hyper2::Builder<StreamExecutor> {
     let mut builder = hyper2::Builder::new(executor);
     builder
+        .auto_date_header(false)
         .max_concurrent_streams(http2.max_concurrent_streams)
         .max_local_error_reset_streams(http2.max_local_error_resets)
         .initial_stream_window_size(http2.stream_window)

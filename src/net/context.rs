@@ -4,8 +4,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue, header};
 
+use super::date;
 use super::send_watch::SendLimits;
 use crate::client_address::TrustedProxies;
 use crate::lifecycle::Lifecycle;
@@ -143,6 +144,7 @@ impl Context {
         let id = std::str::from_utf8(&id).unwrap_or_default();
         self.metrics.rejected(refusal.reason);
         self.access_log.refused_connection(refusal.reason, client, protocol, Some(id));
+        let refusal = refusal.field(header::DATE, date::now());
         match HeaderValue::from_str(id) {
             Ok(value) => refusal.field(self.request_id_header.clone(), value).into_http1(id),
             Err(_) => refusal.into_http1(id),

@@ -2,13 +2,14 @@
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::AsyncReadExt;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use super::context::Context;
 use super::http1::headers_timeout;
 use super::http2::PREFACE;
 use super::state::ConnState;
 use super::transport::Transport;
+use crate::deadline::within;
 use crate::protocol::Protocol;
 use crate::refusal::{Reason, Refusal};
 
@@ -38,14 +39,14 @@ pub(crate) async fn protocol<T: Transport>(
         }
         let mut more = BytesMut::from(prefix.as_ref());
         let left = deadline.saturating_duration_since(Instant::now());
-        match timeout(left, transport.read_buf(&mut more)).await {
-            Ok(Ok(1..)) => *prefix = more.freeze(),
-            Ok(Ok(0)) => {
+        match within(left, transport.read_buf(&mut more)).await {
+            Some(Ok(1..)) => *prefix = more.freeze(),
+            Some(Ok(0)) => {
                 let detail = "the connection ended within the HTTP/2 preface";
                 return Err(Some(Refusal::new(Reason::MalformedRequest, detail)));
             }
-            Ok(Err(_)) => return Err(None),
-            Err(_) => return Err(Some(headers_timeout(context))),
+            Some(Err(_)) => return Err(None),
+            None => return Err(Some(headers_timeout(context))),
         }
     }
 }

@@ -10,6 +10,7 @@ pub mod admission;
 mod clock;
 pub mod connection;
 pub mod context;
+mod date;
 mod detect;
 pub mod eviction;
 mod head;

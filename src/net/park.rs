@@ -2,7 +2,7 @@
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
-use std::task::Poll;
+use std::task::{Poll, ready};
 
 use bytes::Bytes;
 use tokio::io::ReadBuf;
@@ -61,16 +61,12 @@ pub(crate) async fn read<T: Transport>(
             Poll::Ready(_) => return Poll::Ready(Woken::Closed),
             Poll::Pending => {}
         }
-        loop {
-            let closing = idle && state.ordered(Order::CloseIdle);
-            let at = if closing { deadline.min(state.idle_since() + CLOSE_AFTER) } else { deadline };
-            if at <= Instant::now() {
-                return Poll::Ready(if closing { Woken::CloseIdle } else { Woken::Idle });
-            }
-            if clock.as_mut().wait_until(at, cx).is_pending() {
-                return Poll::Pending;
-            }
-        }
+        let (at, woken) = match state.closes_after(CLOSE_AFTER).filter(|_| idle) {
+            Some(close) => (deadline.min(close), Woken::CloseIdle),
+            None => (deadline, Woken::Idle),
+        };
+        ready!(clock.as_mut().wait_until(at, cx));
+        Poll::Ready(woken)
     })
     .await
 }

@@ -70,7 +70,7 @@ impl SendWatch {
         pace.waited(waited.saturating_sub(self.waited));
         pace.moved(sent.saturating_sub(self.sent));
         (self.waited, self.sent) = (waited, sent);
-        now.checked_add(pace.patience()).map_or(stall, |slow| slow.min(stall))
+        pace.ends(now).map_or(stall, |slow| slow.min(stall))
     }
 
     /// The moment at which nothing has been taken for too long, whatever the pace.

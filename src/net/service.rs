@@ -15,6 +15,7 @@ use pin_project_lite::pin_project;
 use tower::Service;
 
 use super::context::Context;
+use super::date;
 use super::http1::{ChunkWatch, Seen};
 use super::http2::Streams;
 use super::outgoing::{ConnBody, Running};
@@ -196,6 +197,7 @@ where
         };
         let Some(mut running) = this.running.take() else { return Poll::Pending };
         running.state.answer_begins();
+        response.headers_mut().entry(header::DATE).or_insert_with(date::now);
         if running.stream.is_some() {
             if running.head
                 && let Some(length) = response.body().size_hint().exact().filter(|length| *length > 0)

@@ -78,6 +78,7 @@ pub struct ConnState {
     writer: AtomicWaker,
     orders: AtomicU8,
     told: Stamp,
+    close_idle: Stamp,
     requests: AtomicU64,
     cancelled: AtomicU64,
     in_flight: AtomicU32,
@@ -117,6 +118,7 @@ impl ConnState {
             writer: AtomicWaker::new(),
             orders: AtomicU8::new(0),
             told: Stamp::default(),
+            close_idle: Stamp::default(),
             requests: AtomicU64::new(0),
             cancelled: AtomicU64::new(0),
             in_flight: AtomicU32::new(0),
@@ -207,6 +209,9 @@ impl ConnState {
 
     /// Gives an order and wakes whoever drives the connection.
     pub fn order(&self, order: Order) {
+        if order == Order::CloseIdle {
+            self.close_idle.set(self.now());
+        }
         self.orders.fetch_or(order as u8, Ordering::AcqRel);
         self.waker.wake();
         self.writer.wake();
@@ -217,6 +222,11 @@ impl ConnState {
         self.told.set(self.now());
     }
 
+    /// When it was told so long ago that what it sends from then on cannot have been on its way before.
+    pub fn told_long_ago(&self) -> Option<Instant> {
+        self.told.get().map(|told| self.at(told + TELLING))
+    }
+
     /// Whether it was told so long ago that what it sends now cannot have been on its way before.
     pub fn was_told_long_ago(&self) -> bool {
         self.told.get().is_some_and(|told| self.now().saturating_sub(told) >= TELLING)
@@ -225,6 +235,16 @@ impl ConnState {
     /// Whether the order was given.
     pub fn ordered(&self, order: Order) -> bool {
         self.orders.load(Ordering::Acquire) & order as u8 != 0
+    }
+
+    /// Once [`Order::CloseIdle`] was given: when that was, or when it was idle for so long, if that is
+    /// later.
+    pub fn closes_after(&self, idle: Duration) -> Option<Instant> {
+        if !self.ordered(Order::CloseIdle) {
+            return None;
+        }
+        let ordered = self.close_idle.get().map_or(self.epoch, |at| self.at(at));
+        Some(ordered.max(self.idle_since() + idle))
     }
 
     /// Keeps the task named while orders come: to be woken by one is to be forgotten for the next.

@@ -32,8 +32,13 @@ impl Watched {
     /// A lookup that fails takes no addresses away, for the name servers may be ill while the
     /// upstreams are well. It is tried again after a second, then after twice as long, up to `longest`.
     ///
-    /// Call it within a Tokio runtime.
-    pub fn spawn(resolver: Resolver, host: String, longest: Duration) -> Self {
+    /// Each failure is told to `failed`. Call it within a Tokio runtime.
+    pub fn spawn(
+        resolver: Resolver,
+        host: String,
+        longest: Duration,
+        failed: impl Fn() + Send + Sync + 'static,
+    ) -> Self {
         if let Some(address) = literal(&host) {
             let (_, mut answer) = watch::channel(Some(Ok(Arc::from([address]))));
             answer.mark_changed();
@@ -41,10 +46,10 @@ impl Watched {
         }
         let host: Arc<str> = host.into();
         let lookup = {
-            let host = host.clone();
+            let (host, failed) = (host.clone(), Arc::new(failed));
             move || {
-                let (resolver, host) = (resolver.clone(), host.clone());
-                async move { resolver.lookup(&host).await }
+                let (resolver, host, failed) = (resolver.clone(), host.clone(), failed.clone());
+                async move { resolver.lookup(&host).await.inspect_err(|_| failed()) }
             }
         };
         Self::with(host, longest, lookup)

@@ -92,7 +92,7 @@ async fn an_early_look_comes_at_once_but_once_a_second() {
 
 #[tokio::test(start_paused = true)]
 async fn nobody_is_asked_for_an_address_or_once_it_is_dropped() {
-    let mut literal = Watched::spawn(Resolver::system(), "[2001:db8::1]".into(), LONGEST);
+    let mut literal = Watched::spawn(Resolver::system(), "[2001:db8::1]".into(), LONGEST, || {});
     literal.changed().await;
     let address: IpAddr = "2001:db8::1".parse().unwrap();
     assert_eq!(&*literal.current().unwrap().unwrap(), [address]);
@@ -111,7 +111,7 @@ async fn a_service_that_scales_is_followed() {
     let addresses = Arc::new(Mutex::new(vec![IpAddr::from([10, 0, 0, 1])]));
     let told = addresses.clone();
     let server = DnsServer::start(move |_| Reply::Addresses(told.lock().unwrap().clone(), 1)).await;
-    let mut watched = Watched::spawn(Resolver::with_nameserver(server.address), "app".into(), LONGEST);
+    let mut watched = Watched::spawn(Resolver::with_nameserver(server.address), "app".into(), LONGEST, || {});
     watched.changed().await;
     assert_eq!(watched.current().unwrap().unwrap().len(), 1);
     addresses.lock().unwrap().push(IpAddr::from([10, 0, 0, 2]));

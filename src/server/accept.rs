@@ -24,10 +24,6 @@ use crate::random;
 use crate::refusal::{Reason, Refusal};
 use crate::telemetry::Metrics;
 
-/// Refused connections that are told why at a time; beyond that they are reset. It is what an
-/// attacker can make us hold without being admitted.
-const TOLD_AT_ONCE: usize = 32;
-
 /// How often the tasks of connections that are to go get their turn before another is refused.
 const BREATHS: usize = 8;
 
@@ -48,7 +44,9 @@ pub(crate) struct Acceptor<S> {
 impl<S: Stack> Acceptor<S> {
     /// Accepts until `stop` says so; then takes in what is waiting, and closes the listener.
     pub(crate) async fn run(mut self, mut stop: watch::Receiver<bool>) {
-        let told = Arc::new(Semaphore::new(TOLD_AT_ONCE));
+        // Refused connections that are told why at a time; beyond that they are reset. It is what an
+        // attacker can make us hold without being admitted.
+        let told = Arc::new(Semaphore::new(self.admission.reserved()));
         loop {
             let accepted = tokio::select! {
                 accepted = self.listener.accept() => accepted,

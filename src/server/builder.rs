@@ -15,7 +15,7 @@ use super::running::{BoundServer, Port};
 use super::stack::Shared;
 use super::{Outcome, checks, housekeeping};
 use crate::admin::AdminState;
-use crate::config::{Config, LogFormat as ConfigFormat, Machine, WorstCase};
+use crate::config::{Config, LogFormat as ConfigFormat, Machine, WorstCase, spare_files};
 use crate::handler::routes::Routes;
 use crate::handler::welcome::{self, LimitRow, WelcomeState};
 use crate::lifecycle::readiness::{Check, Readiness};
@@ -240,7 +240,7 @@ impl Builder {
             allowed_hosts: AllowedHosts::new(config.limits.allowed_hosts.clone()),
         };
         let registry = Registry::default();
-        let main = main_port(&config, &shared, self.listener)?;
+        let main = main_port(&config, &shared, self.listener, spare_files(&config, &machine))?;
         let admin = admin_port(&config, &shared, self.admin_listener)?;
         let housekeeping = tokio::spawn(housekeeping::keep(shared.clone(), readiness.clone(), pipe.clone()));
         let reloader = Reloader { source: self.reload, shared: shared.clone(), log, planner };
@@ -302,6 +302,7 @@ fn logs(config: &Config) -> io::Result<(LogPipe, AccessLog, Option<LogControl>)>
         ConfigFormat::Json => LogFormat::Json,
         ConfigFormat::Console => LogFormat::Console,
     };
+    pipe.tell_losses(log::losses(format));
     let level = level(config.log.level);
     let log = log::install(pipe.clone(), format, level).ok();
     let access_log = AccessLog::new(pipe.clone(), format, AccessMode::All, level);
@@ -322,11 +323,17 @@ fn listener_of(
     })
 }
 
-fn main_port(config: &Config, shared: &Shared, given: Option<TcpListener>) -> Result<Port, BindError> {
+fn main_port(
+    config: &Config,
+    shared: &Shared,
+    given: Option<TcpListener>,
+    spare_files: usize,
+) -> Result<Port, BindError> {
     let limits = &config.limits;
     let listener = listener_of("server", SocketAddr::new(config.server.host, config.server.port), given)?;
     let trusted = config.server.trusted_proxies.clone();
-    let admission = Admission::new(limits.max_connections, limits.max_connections_per_ip, trusted);
+    let admission =
+        Admission::new(limits.max_connections, limits.max_connections_per_ip, trusted).within(spare_files);
     Ok(Port {
         listener,
         admission,

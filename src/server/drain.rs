@@ -4,10 +4,11 @@ use std::future::Future;
 use std::pin::pin;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::Outcome;
 use crate::config::ShutdownConfig;
+use crate::deadline::within;
 use crate::lifecycle::{Event, LifecycleWriter, Phase};
 use crate::net::registry::Registry;
 use crate::net::state::Order;
@@ -50,13 +51,12 @@ impl Drain<'_> {
             None => {
                 self.registry.order(Order::GoAway);
                 self.registry.order(Order::CloseIdle);
-                let deadline = Instant::now() + self.config.drain_timeout;
                 tokio::select! {
                     // Asked first: a drain that is done in time is done.
                     biased;
-                    drained = timeout_at(deadline, self.registry.emptied()) => match drained {
-                        Ok(()) => Event::Drained,
-                        Err(_) => Event::DeadlinePassed,
+                    drained = within(self.config.drain_timeout, self.registry.emptied()) => match drained {
+                        Some(()) => Event::Drained,
+                        None => Event::DeadlinePassed,
                     },
                     event = &mut second => event,
                 }

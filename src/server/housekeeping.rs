@@ -1,9 +1,12 @@
 //! What is done once a second rather than once a request.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use tokio::time::Instant;
+
+use super::pulse::Pulse;
 use super::stack::Shared;
-use crate::config::TRACKED_CLIENT_COST;
+use crate::config::{TRACKED_CLIENT_COST, Throttling};
 use crate::lifecycle::readiness::Readiness;
 use crate::telemetry::LogPipe;
 
@@ -13,9 +16,22 @@ const EVERY: Duration = Duration::from_secs(1);
 pub(super) async fn keep(shared: Shared, readiness: Readiness, pipe: LogPipe) {
     let mut ticks = tokio::time::interval(EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut pulse = Pulse::new(EVERY, Instant::now(), SystemTime::now());
+    let throttling = Throttling::here();
     loop {
         ticks.tick().await;
         let metrics = &shared.metrics;
+        let beat = pulse.beat(Instant::now(), SystemTime::now());
+        if beat.stalled.is_some() {
+            metrics.process_stalled();
+        }
+        if beat.stepped.is_some() {
+            metrics.clock_stepped();
+        }
+        pulse.log(&beat);
+        if let Some(periods) = throttling.as_ref().and_then(Throttling::periods) {
+            metrics.cpu_throttled(periods);
+        }
         metrics.upkeep();
         metrics.set_ready(readiness.is_ready());
         for check in readiness.report() {

@@ -6,6 +6,7 @@ mod checks;
 mod drain;
 mod housekeeping;
 mod limit_rows;
+mod pulse;
 mod reload;
 mod routes;
 mod running;

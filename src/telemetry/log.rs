@@ -14,7 +14,7 @@ use tracing_subscriber::layer::{Context, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{Layer, Registry, reload};
 
-use super::log_pipe::LogPipe;
+use super::log_pipe::{LogPipe, Notice};
 use super::text;
 use crate::redact::{REDACTED, is_secret_name, redact_target};
 
@@ -52,6 +52,29 @@ impl fmt::Display for AlreadyInstalled {
 }
 
 impl std::error::Error for AlreadyInstalled {}
+
+/// The line that says how many lines were lost, in this format.
+pub fn losses(format: LogFormat) -> Notice {
+    match format {
+        LogFormat::Json => |lost| {
+            let mut line = b"{\"timestamp\":\"".to_vec();
+            text::timestamp(&mut line, SystemTime::now());
+            line.extend_from_slice(b"\",\"level\":\"WARN\",\"message\":\"log lines were dropped\",");
+            line.extend_from_slice(b"\"target\":\"nessen::telemetry::log_pipe\",\"lines\":");
+            text::number(&mut line, lost);
+            line.extend_from_slice(b"}\n");
+            line
+        },
+        LogFormat::Console => |lost| {
+            let mut line = Vec::new();
+            text::timestamp(&mut line, SystemTime::now());
+            line.extend_from_slice(b" WARN  log lines were dropped lines=");
+            text::number(&mut line, lost);
+            line.push(b'\n');
+            line
+        },
+    }
+}
 
 /// Makes this the log of the whole process.
 ///

@@ -1,13 +1,14 @@
 //! A bounded, non-blocking way from the threads that log to the reader of the log.
 //!
 //! Standard output is a pipe, and its reader can stall. A producer here never waits for it: a
-//! line that finds no room is dropped whole and counted. Lines are never split or interleaved.
+//! line that finds no room is dropped whole and counted. Lines are never split or interleaved. Once
+//! the reader is back, a line of the pipe's own tells how many are missing.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Bytes that may wait for the reader, those being written included.
@@ -16,6 +17,13 @@ pub const DEFAULT_CAPACITY: usize = 1024 * 1024;
 /// The writer rests this long between batches, so that a busy server wakes it a few hundred times
 /// a second and not once per line.
 const REST: Duration = Duration::from_millis(5);
+
+/// At most one line in this time says how many were lost: a reader that is merely slow loses some
+/// all the time.
+const TELL_EVERY: Duration = Duration::from_secs(1);
+
+/// At most one line in this time says on standard error that the log cannot be written.
+const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
 
 /// Room that an idle pipe keeps.
 const IDLE_ROOM: usize = 64 * 1024;
@@ -36,20 +44,26 @@ struct Shared {
     empty: Condvar,
     dropped: AtomicU64,
     capacity: usize,
+    notice: OnceLock<Notice>,
+    /// Why the log cannot be written is said on standard error: it is that of the process.
+    complains: bool,
 }
+
+/// The line that says how many lines were lost.
+pub type Notice = fn(u64) -> Vec<u8>;
 
 #[derive(Debug, Default)]
 struct State {
     waiting: Vec<u8>,
     /// Bytes that the writer has taken and not written yet.
     writing: usize,
-    writer: Writer,
+    writer: Activity,
     flushes: usize,
     closed: bool,
 }
 
 #[derive(Debug, Default, PartialEq, Eq)]
-enum Writer {
+enum Activity {
     /// Busy writing: it looks at the buffer again by itself.
     #[default]
     Busy,
@@ -85,7 +99,7 @@ impl LogPipe {
     pub fn stdout() -> io::Result<Self> {
         // Not `io::stdout()` itself: its line buffer would hide which lines a failed write lost.
         let file = File::from(io::stdout().as_fd().try_clone_to_owned()?);
-        Self::new(Box::new(file), DEFAULT_CAPACITY)
+        Self::open(Box::new(file), DEFAULT_CAPACITY, true)
     }
 
     /// A pipe to `out` that holds at most `capacity` bytes.
@@ -93,16 +107,27 @@ impl LogPipe {
     /// # Errors
     /// The writer thread could not be started.
     pub fn new(out: Box<dyn Write + Send>, capacity: usize) -> io::Result<Self> {
+        Self::open(out, capacity, false)
+    }
+
+    fn open(out: Box<dyn Write + Send>, capacity: usize, complains: bool) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             state: Mutex::default(),
             work: Condvar::new(),
             empty: Condvar::new(),
             dropped: AtomicU64::new(0),
             capacity,
+            notice: OnceLock::new(),
+            complains,
         });
-        let writer = shared.clone();
-        std::thread::Builder::new().name("log-writer".into()).spawn(move || run(&writer, out))?;
+        let writer = Writer::new(shared.clone(), out);
+        std::thread::Builder::new().name("log-writer".into()).spawn(move || writer.run())?;
         Ok(Self { _alive: Arc::new(Alive(shared.clone())), shared })
+    }
+
+    /// Tells the reader how many lines were lost, from now on, once it takes lines again.
+    pub fn tell_losses(&self, notice: Notice) {
+        let _ = self.shared.notice.set(notice);
     }
 
     /// Hands over one line, which ends in a line feed. Returns at once, whatever the reader does:
@@ -123,13 +148,13 @@ impl LogPipe {
         }
         state.waiting.extend_from_slice(line);
         let wake = match state.writer {
-            Writer::Busy => false,
-            Writer::Resting => length > self.shared.capacity / 4,
-            Writer::Idle => true,
+            Activity::Busy => false,
+            Activity::Resting => length > self.shared.capacity / 4,
+            Activity::Idle => true,
         };
         if wake {
             // Until the writer has run, further lines need not wake it again.
-            state.writer = Writer::Busy;
+            state.writer = Activity::Busy;
         }
         drop(state);
         if wake {
@@ -154,7 +179,7 @@ impl LogPipe {
         let deadline = Instant::now() + timeout;
         let mut state = self.shared.lock();
         state.flushes += 1;
-        state.writer = Writer::Busy;
+        state.writer = Activity::Busy;
         self.shared.work.notify_one();
         let mut written = true;
         while !state.waiting.is_empty() || state.writing > 0 {
@@ -170,59 +195,119 @@ impl LogPipe {
     }
 }
 
-/// The writer thread: takes everything that waits, writes it, rests, and again.
-fn run(shared: &Shared, mut out: Box<dyn Write + Send>) {
-    let mut batch = Vec::new();
-    let mut torn = false;
-    let mut state = shared.lock();
-    loop {
-        while state.waiting.is_empty() {
-            if state.closed {
-                return;
-            }
-            state.writer = Writer::Idle;
-            state = shared.work.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
-        state.writer = Writer::Busy;
-        std::mem::swap(&mut state.waiting, &mut batch);
-        state.writing = batch.len();
-        drop(state);
-
-        let lost = write_lines(&mut *out, &batch, &mut torn, shared);
-        shared.dropped.fetch_add(lost, Ordering::Relaxed);
-        batch.clear();
-        batch.shrink_to(IDLE_ROOM);
-
-        state = shared.lock();
-        state.writing = 0;
-        shared.empty.notify_all();
-        if state.flushes == 0 && !state.closed && state.waiting.len() <= shared.capacity / 4 {
-            state.writer = Writer::Resting;
-            state = shared.work.wait_timeout(state, REST).unwrap_or_else(PoisonError::into_inner).0;
-        }
-    }
+/// The other end: the thread that takes everything that waits, writes it, rests, and again.
+struct Writer {
+    shared: Arc<Shared>,
+    out: Box<dyn Write + Send>,
+    /// The last write ended inside a line. The next one then begins on a new line, so that only the
+    /// torn line is unreadable.
+    torn: bool,
+    /// Lost lines that the reader knows of, and when it was told.
+    told: u64,
+    told_at: Option<Instant>,
+    complained_at: Option<Instant>,
 }
 
-/// Writes `batch` and returns how many of its lines did not make it whole.
-///
-/// `torn` remembers that the last write ended inside a line; the next one then begins on a new
-/// line, so that only the torn line is unreadable.
-fn write_lines(out: &mut dyn Write, batch: &[u8], torn: &mut bool, shared: &Shared) -> u64 {
-    if *torn {
-        match write_all(out, b"\n", shared) {
-            Ok(()) => *torn = false,
-            Err(_) => return lines(batch),
+impl Writer {
+    fn new(shared: Arc<Shared>, out: Box<dyn Write + Send>) -> Self {
+        Self { shared, out, torn: false, told: 0, told_at: None, complained_at: None }
+    }
+
+    fn run(mut self) {
+        let shared = self.shared.clone();
+        let mut batch = Vec::new();
+        let mut state = shared.lock();
+        loop {
+            while state.waiting.is_empty() {
+                if state.closed {
+                    return;
+                }
+                state.writer = Activity::Idle;
+                state = match self.losses() {
+                    None => shared.work.wait(state).unwrap_or_else(PoisonError::into_inner),
+                    Some(_) => {
+                        // Nobody may log anything for hours.
+                        let waited = shared.work.wait_timeout(state, TELL_EVERY);
+                        drop(waited.unwrap_or_else(PoisonError::into_inner).0);
+                        self.tell_losses();
+                        shared.lock()
+                    }
+                };
+            }
+            state.writer = Activity::Busy;
+            std::mem::swap(&mut state.waiting, &mut batch);
+            state.writing = batch.len();
+            drop(state);
+
+            let lost = self.write_lines(&batch);
+            shared.dropped.fetch_add(lost, Ordering::Relaxed);
+            batch.clear();
+            batch.shrink_to(IDLE_ROOM);
+            if lost == 0 {
+                self.tell_losses();
+            }
+
+            state = shared.lock();
+            state.writing = 0;
+            shared.empty.notify_all();
+            if state.flushes == 0 && !state.closed && state.waiting.len() <= shared.capacity / 4 {
+                state.writer = Activity::Resting;
+                state = shared.work.wait_timeout(state, REST).unwrap_or_else(PoisonError::into_inner).0;
+            }
         }
     }
-    match write_all(out, batch, shared) {
-        Ok(()) => {
-            let _ = out.flush();
-            0
+
+    /// Lost lines that the reader has not been told of, and the line that would tell it.
+    fn losses(&self) -> Option<(u64, Notice)> {
+        let lost = self.shared.dropped.load(Ordering::Relaxed) - self.told;
+        self.shared.notice.get().filter(|_| lost > 0).map(|notice| (lost, *notice))
+    }
+
+    /// Tells the reader of them, if it has not been told just now and takes the line.
+    fn tell_losses(&mut self) {
+        let now = Instant::now();
+        let rests = self.told_at.is_some_and(|told| now.duration_since(told) < TELL_EVERY);
+        if let Some((lost, notice)) = self.losses().filter(|_| !rests)
+            && self.write_lines(&notice(lost)) == 0
+        {
+            self.told += lost;
+            self.told_at = Some(now);
         }
-        Err(rest) => {
-            let written = batch.len() - rest.len();
-            *torn = written > 0 && batch.get(written - 1) != Some(&b'\n');
-            lines(rest)
+    }
+
+    /// Writes `batch` and returns how many of its lines did not make it whole.
+    fn write_lines(&mut self, batch: &[u8]) -> u64 {
+        if self.torn {
+            match write_all(&mut *self.out, b"\n", &self.shared) {
+                Ok(()) => self.torn = false,
+                Err((_, error)) => {
+                    self.complain(&error);
+                    return lines(batch);
+                }
+            }
+        }
+        match write_all(&mut *self.out, batch, &self.shared) {
+            Ok(()) => {
+                let _ = self.out.flush();
+                0
+            }
+            Err((rest, error)) => {
+                let written = batch.len() - rest.len();
+                self.torn = written > 0 && batch.get(written - 1) != Some(&b'\n');
+                self.complain(&error);
+                lines(rest)
+            }
+        }
+    }
+
+    /// The log is lost; what is left to say so is standard error.
+    fn complain(&mut self, error: &io::Error) {
+        let now = Instant::now();
+        let rests = self.complained_at.is_some_and(|at| now.duration_since(at) < COMPLAIN_EVERY);
+        if self.shared.complains && !rests {
+            self.complained_at = Some(now);
+            let lost = "lines are dropped, see nessen_log_lines_dropped_total";
+            let _ = writeln!(io::stderr(), "nessen: the log cannot be written ({error}): {lost}");
         }
     }
 }
@@ -231,22 +316,26 @@ fn lines(text: &[u8]) -> u64 {
     memchr::memchr_iter(b'\n', text).count() as u64
 }
 
-/// As `Write::write_all`, and on failure tells what was not written.
-fn write_all<'a>(out: &mut dyn Write, mut rest: &'a [u8], shared: &Shared) -> Result<(), &'a [u8]> {
+/// As `Write::write_all`, and on failure tells what was not written, and why.
+fn write_all<'a>(
+    out: &mut dyn Write,
+    mut rest: &'a [u8],
+    shared: &Shared,
+) -> Result<(), (&'a [u8], io::Error)> {
     while !rest.is_empty() {
         match out.write(rest) {
-            Ok(0) => return Err(rest),
+            Ok(0) => return Err((rest, ErrorKind::WriteZero.into())),
             Ok(written) => rest = rest.get(written..).unwrap_or_default(),
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             // Somebody who shares the terminal or pipe made it non-blocking.
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 let state = shared.lock();
                 if state.closed {
-                    return Err(rest);
+                    return Err((rest, error));
                 }
                 drop(shared.work.wait_timeout(state, REST));
             }
-            Err(_) => return Err(rest),
+            Err(error) => return Err((rest, error)),
         }
     }
     Ok(())

@@ -58,17 +58,56 @@ fn a_stalled_reader_stalls_no_producer_and_tears_no_line() {
 
     let dropped = pipe.dropped();
     assert!(dropped > 0);
+    pipe.tell_losses(|lost| format!("lost {lost}\n").into_bytes());
     drop(gate);
     assert!(pipe.flush(Duration::from_secs(10)));
+    wait(|| sink.text().contains("lost"));
     let text = sink.text();
-    assert_eq!(text.lines().count() as u64 + dropped, 20_000);
-    assert!(text.lines().all(|line| line.starts_with("line ") && line.ends_with(" end")));
+    let (notices, others): (Vec<_>, Vec<_>) = text.lines().partition(|line| line.starts_with("lost"));
+    assert_eq!(notices, [format!("lost {dropped}")]);
+    assert_eq!(others.len() as u64 + dropped, 20_000);
+    assert!(others.iter().all(|line| line.starts_with("line ") && line.ends_with(" end")));
     assert_eq!(pipe.pending(), 0);
 
     pipe.write(b"after\n");
     assert!(pipe.flush(Duration::from_secs(10)));
     assert!(sink.text().ends_with("after\n"));
     assert_eq!(pipe.dropped(), dropped);
+}
+
+/// Waits until `condition` holds.
+fn wait(condition: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !condition() {
+        assert!(begun.elapsed() < Duration::from_secs(10));
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_loss_is_told_though_nobody_logs_and_again_only_for_further_ones() {
+    let sink = Sink::default();
+    let pipe = LogPipe::new(Box::new(sink.clone()), 10).unwrap();
+    pipe.tell_losses(|lost| format!("lost {lost}\n").into_bytes());
+    pipe.write(b"this is too much\n");
+    pipe.write(b"fits\n");
+    wait(|| sink.text() == "fits\nlost 1\n");
+    pipe.write(b"this is too much\n");
+    pipe.write(b"and this too\n");
+    pipe.write(b"fits\n");
+    // Not at once, though that is what the reader takes: it was told just now.
+    wait(|| sink.text().ends_with("\nfits\n"));
+    wait(|| sink.text() == "fits\nlost 1\nfits\nlost 2\n");
+}
+
+#[test]
+fn a_loss_is_told_once_writing_works_again() {
+    let sink = Sink::default();
+    let pipe = LogPipe::new(Box::new(FailsOnce(sink.clone(), 0)), 1000).unwrap();
+    pipe.tell_losses(|lost| format!("lost {lost}\n").into_bytes());
+    pipe.write(b"first line\n");
+    wait(|| sink.text() == "first\nlost 1\n");
+    assert_eq!(pipe.dropped(), 1);
 }
 
 #[test]

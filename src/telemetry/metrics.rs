@@ -113,6 +113,8 @@ struct Shown {
     drain_duration: Gauge,
     drain_cut_off: Counter,
     log_lines_dropped: Counter,
+    stalls: Counter,
+    clock_steps: Counter,
     rate_limit_keys: Gauge,
     rate_limit_blocked: Gauge,
     memory_bound: Gauge,
@@ -176,6 +178,8 @@ impl Metrics {
             drain_duration: gauge("nessen_drain_duration_seconds", &[]),
             drain_cut_off: counter("nessen_drain_cut_off_total", &[]),
             log_lines_dropped: counter("nessen_log_lines_dropped_total", &[]),
+            stalls: counter("nessen_process_stalls_total", &[]),
+            clock_steps: counter("nessen_clock_steps_total", &[]),
             rate_limit_keys: gauge("nessen_rate_limit_keys", &[]),
             rate_limit_blocked: gauge("nessen_rate_limit_blocked_sources", &[]),
             memory_bound: gauge("nessen_memory_bound_bytes", &[]),
@@ -348,6 +352,22 @@ impl Metrics {
     /// Log lines lost since the start, as [`LogPipe::dropped`](super::LogPipe::dropped) counts them.
     pub fn log_lines_dropped(&self, total: u64) {
         self.shown.log_lines_dropped.absolute(total);
+    }
+
+    /// The process stood still.
+    pub fn process_stalled(&self) {
+        self.shown.stalls.increment(1);
+    }
+
+    /// The wall clock was set.
+    pub fn clock_stepped(&self) {
+        self.shown.clock_steps.increment(1);
+    }
+
+    /// Periods without CPU since the control group was made.
+    pub fn cpu_throttled(&self, periods: u64) {
+        let name = "nessen_cpu_throttled_periods_total";
+        self.recorder.register_counter(&key(name, &[]), &METADATA).absolute(periods);
     }
 
     /// Clients that the rate limit tracks.

@@ -102,6 +102,14 @@ fn the_life_of_the_process_is_shown() {
     metrics.drain_cut_off(2);
     metrics.log_lines_dropped(7);
     metrics.log_lines_dropped(9);
+    metrics.process_stalled();
+    metrics.clock_stepped();
+    metrics.clock_stepped();
+    assert!(
+        !metrics.render().contains("nessen_cpu_throttled_periods_total "),
+        "no quota is not none used up"
+    );
+    metrics.cpu_throttled(11);
     metrics.rate_limit_keys(4);
     metrics.rate_limit_blocked(1);
     metrics.memory_bound(1 << 30);
@@ -119,6 +127,9 @@ fn the_life_of_the_process_is_shown() {
         ("nessen_drain_duration_seconds", 1.5),
         ("nessen_drain_cut_off_total", 2.0),
         ("nessen_log_lines_dropped_total", 9.0),
+        ("nessen_process_stalls_total", 1.0),
+        ("nessen_clock_steps_total", 2.0),
+        ("nessen_cpu_throttled_periods_total", 11.0),
         ("nessen_rate_limit_keys", 4.0),
         ("nessen_rate_limit_blocked_sources", 1.0),
         ("nessen_memory_bound_bytes", 1_073_741_824.0),
@@ -140,6 +151,7 @@ fn an_upstream_and_what_goes_through_it_are_shown() {
     app.failed(super::super::UpstreamFailure::Timeout, Duration::from_secs(3));
     app.retried();
     app.ejected();
+    app.lookup_failed();
     app.set_healthy(false);
     app.connections_active().fetch_add(3, Ordering::Relaxed);
     app.connections_idle().fetch_add(2, Ordering::Relaxed);
@@ -179,6 +191,7 @@ fn the_text_holds_exactly_what_the_table_promises() {
     metrics.check("database", true);
     metrics.machine(Some(1), 1.0);
     metrics.sandbox([("files", true), ("ports", false)]);
+    metrics.cpu_throttled(1);
     let text = metrics.render();
     let mut typed = BTreeSet::new();
     for line in text.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {

@@ -132,6 +132,19 @@ pub const METRICS: &[Definition] = &[
         &[],
         "Log lines lost because the reader of the log stalled or writing failed.",
     ),
+    counter(
+        "nessen_process_stalls_total",
+        "",
+        &[],
+        "Times that the process stood still for over a second: stopped, or without CPU.",
+    ),
+    counter("nessen_clock_steps_total", "", &[], "Times that the wall clock was set by a second or more."),
+    counter(
+        "nessen_cpu_throttled_periods_total",
+        "",
+        &[],
+        "Periods in which the control group had used up its CPU quota; absent where there is none.",
+    ),
     gauge("nessen_rate_limit_keys", "", &[], "Clients tracked by the rate limit."),
     gauge("nessen_rate_limit_blocked_sources", "", &[], "Clients blocked by the rate limit at this moment."),
     gauge(
@@ -190,6 +203,12 @@ pub const METRICS: &[Definition] = &[
         "",
         UPSTREAM,
         "Times that an address of the upstream was taken out because requests to it failed.",
+    ),
+    counter(
+        "nessen_upstream_lookup_failures_total",
+        "",
+        UPSTREAM,
+        "Lookups of the upstream's name that failed; addresses that were known before stay in use.",
     ),
     gauge(
         "nessen_upstream_connections",

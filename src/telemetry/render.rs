@@ -83,6 +83,9 @@ impl Metrics {
         };
         count("nessen_upstream_retries_total", out, |series| series.retries.load(Ordering::Relaxed));
         count("nessen_upstream_ejections_total", out, |series| series.ejections.load(Ordering::Relaxed));
+        count("nessen_upstream_lookup_failures_total", out, |series| {
+            series.lookup_failures.load(Ordering::Relaxed)
+        });
         let configured = || all.iter().filter(|(_, _, used)| *used);
         let name = "nessen_upstream_healthy";
         head(out, name);

@@ -42,6 +42,7 @@ pub struct UpstreamSeries {
     pub(super) healthy: AtomicBool,
     pub(super) retries: AtomicU64,
     pub(super) ejections: AtomicU64,
+    pub(super) lookup_failures: AtomicU64,
     pub(super) active: AtomicI64,
     pub(super) idle: AtomicI64,
 }
@@ -56,6 +57,7 @@ impl UpstreamSeries {
             healthy: AtomicBool::new(true),
             retries: AtomicU64::new(0),
             ejections: AtomicU64::new(0),
+            lookup_failures: AtomicU64::new(0),
             active: AtomicI64::new(0),
             idle: AtomicI64::new(0),
         }
@@ -97,6 +99,11 @@ impl UpstreamSeries {
     /// An address was taken out because requests to it failed.
     pub fn ejected(&self) {
         self.ejections.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A lookup of its name failed.
+    pub fn lookup_failed(&self) {
+        self.lookup_failures.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Whether the upstream as a whole is sent requests.

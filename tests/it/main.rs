@@ -18,6 +18,7 @@
 mod audit;
 mod compression;
 mod differential;
+mod faults;
 mod files;
 mod framing;
 mod library;

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::Instant;
 
 use super::Inner;
 use super::balance::Lease;
@@ -18,6 +18,7 @@ use super::http2::Stream;
 use super::pool::{Counted, Pool};
 use super::series::Series;
 use crate::body::BoxError;
+use crate::deadline::Deadline;
 use crate::refusal::{Reason, Refusal};
 
 /// A body that an upstream sends. It is passed on as it comes.
@@ -31,7 +32,7 @@ struct Streaming {
     /// The address counts it in flight until the last byte.
     lease: Lease<Pool>,
     _active: Counted<Series>,
-    clock: Option<Pin<Box<Sleep>>>,
+    clock: Option<Pin<Box<Deadline>>>,
     waiting: bool,
     /// What was read before anybody asked.
     ahead: Option<Frame<Bytes>>,
@@ -138,7 +139,7 @@ impl Streaming {
     /// Waits for the upstream, and not for ever.
     fn wait(&mut self, cx: &mut Context<'_>) -> Poll<Refusal> {
         let timeout = self.proxy.options.upstream.read_timeout;
-        let clock = self.clock.get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + timeout)));
+        let clock = self.clock.get_or_insert_with(|| Box::pin(Deadline::after(timeout)));
         if !std::mem::replace(&mut self.waiting, true) {
             clock.as_mut().reset(Instant::now() + timeout);
         }

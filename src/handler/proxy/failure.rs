@@ -5,6 +5,7 @@ use std::io;
 use std::time::Duration;
 
 use hyper::client::conn::TrySendError;
+use rustix::io::Errno;
 
 use super::balance;
 use crate::refusal::{Reason, Refusal};
@@ -43,6 +44,11 @@ impl Failure {
 
     /// No connection.
     pub(super) fn connect(error: &io::Error) -> Self {
+        if is_exhaustion(error) {
+            let detail = "no connection to an upstream can be opened for now";
+            let failure = Self::new(Reason::Overloaded, balance::Failure::Fast, detail);
+            return Self { blame: None, sent: false, ..failure };
+        }
         let refused = error.kind() == io::ErrorKind::ConnectionRefused;
         let detail =
             if refused { "the upstream refused the connection" } else { "the upstream cannot be reached" };
@@ -133,6 +139,11 @@ impl Failure {
         Self::closed(false)
     }
 
+    /// Whether it is ourselves who had nothing left to connect with.
+    pub(super) fn is_exhaustion(&self) -> bool {
+        self.reason == Reason::Overloaded
+    }
+
     /// For the metrics.
     pub(super) fn kind(&self) -> UpstreamFailure {
         match self.reason {
@@ -145,12 +156,22 @@ impl Failure {
 
     /// What the client is told.
     pub(super) fn into_refusal(self) -> Refusal {
+        let exhausted = self.is_exhaustion();
         let refusal = Refusal::new(self.reason, self.detail);
+        let refusal = if exhausted { refusal.retry_after(Duration::from_secs(1)) } else { refusal };
         match self.limit {
             Some(limit) => refusal.limit(limit),
             None => refusal,
         }
     }
+}
+
+/// Whether this process or this machine has no descriptors, memory or ports left: no upstream is to
+/// blame for that.
+fn is_exhaustion(error: &io::Error) -> bool {
+    [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::ADDRNOTAVAIL]
+        .iter()
+        .any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }
 
 /// Whether it ended because what came from the upstream does not keep to HTTP/2. That the upstream

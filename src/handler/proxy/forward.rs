@@ -12,14 +12,14 @@ use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header, response};
 use http_body::{Body, Frame};
 use hyper::upgrade::OnUpgrade;
-use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::Inner;
 use super::answer::{Carrier, UpstreamBody};
 use super::balance::{self, Lease, Unavailable};
 use super::failure::Failure;
 use super::head::{self, Ask, Length};
-use super::http1::{Http1, Outgoing, Sending};
+use super::http1::{Outgoing, Sending};
 use super::options::{HostHeader, ProxyOptions};
 use super::pool::{Counted, Pool};
 use super::series::Series;
@@ -27,6 +27,7 @@ use super::tunnel::{self, Held, Tunnels};
 use super::upload::{Source, Upload};
 use super::url::UpstreamProtocol;
 use crate::body::BoxError;
+use crate::deadline::{Deadline, within};
 use crate::exchange::Exchange;
 use crate::handler::body::AnswerBody;
 use crate::protocol::Protocol;
@@ -70,7 +71,7 @@ impl Journey {
     pub(super) async fn run(self: Box<Self>) -> Result<Response<AnswerBody>, Refusal> {
         let proxy = self.proxy.clone();
         let mut begun = Instant::now();
-        let mut clock = pin!(sleep_until(begun + proxy.options.request_timeout));
+        let mut clock = pin!(Deadline::at(begun + proxy.options.request_timeout));
         let mut tried = Vec::new();
         let mut retries = proxy.options.upstream.retries;
         loop {
@@ -127,7 +128,7 @@ impl Journey {
             // while it was idle.
             let free = !failure.sent || (failure.stale && tried.is_empty());
             // Once the request's time is over, whoever is asked next fails at once and is blamed for it.
-            let over = clock.as_ref().is_elapsed();
+            let over = clock.as_ref().is_over();
             if over || retries == 0 || !self.may_retry(&failure) || !(free || proxy.group.take_retry()) {
                 return Err(failure.into_refusal());
             }
@@ -165,7 +166,7 @@ impl Journey {
     /// An attempt, within the request's time.
     async fn within(
         &self,
-        mut clock: Pin<&mut Sleep>,
+        mut clock: Pin<&mut Deadline>,
         mut attempt: Pin<&mut impl Future<Output = Result<Answered, Failure>>>,
     ) -> Result<Answered, Failure> {
         let answered = poll_fn(|cx| {
@@ -215,7 +216,7 @@ impl Journey {
         let certain = self.source.is_some() || !self.is_idempotent();
         let mut connection = match endpoint.pool.take(options.keepalive_timeout, certain) {
             Some(connection) => connection,
-            None => Box::pin(connected(Http1::open(endpoint.address), options.connect_timeout)).await?,
+            None => Box::pin(self.proxy.opened(endpoint.address)).await?,
         };
         let sending = connection.send(Outgoing {
             head: |out: &mut Vec<u8>| head::write_http1(out, &self.sent, &self.exchange, &ask),
@@ -264,7 +265,7 @@ impl Journey {
     async fn first_byte<T>(&self, answer: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
         let Some(limit) = self.proxy.options.upstream.first_byte_timeout else { return answer.await };
         let mut answer = pin!(answer);
-        let mut clock: Option<Pin<Box<Sleep>>> = None;
+        let mut clock: Option<Pin<Box<Deadline>>> = None;
         poll_fn(|cx| {
             if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
                 return Poll::Ready(answer);
@@ -272,7 +273,7 @@ impl Journey {
             if self.source.as_ref().is_some_and(|source| !source.poll_ended(cx)) {
                 return Poll::Pending;
             }
-            let clock = clock.get_or_insert_with(|| Box::pin(sleep(limit)));
+            let clock = clock.get_or_insert_with(|| Box::pin(Deadline::after(limit)));
             clock.as_mut().poll(cx).map(|()| Err(Failure::timeout(limit, "upstream.first_byte_timeout")))
         })
         .await
@@ -318,13 +319,13 @@ fn switches(answer: &response::Parts) -> bool {
 }
 
 /// Waits for a connection, and not for too long.
-async fn connected<T>(
+pub(super) async fn connected<T>(
     connecting: impl Future<Output = std::io::Result<T>>,
     limit: Duration,
 ) -> Result<T, Failure> {
-    match timeout(limit, connecting).await {
-        Ok(connected) => connected.map_err(|error| Failure::connect(&error)),
-        Err(_) => Err(Failure::connect_timeout(limit)),
+    match within(limit, connecting).await {
+        Some(connected) => connected.map_err(|error| Failure::connect(&error)),
+        None => Err(Failure::connect_timeout(limit)),
     }
 }
 

@@ -23,13 +23,18 @@ mod watch;
 
 use std::fmt;
 use std::future::Future;
-use std::sync::Arc;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderValue, Response, request};
+use tokio::time::Instant;
 
 use self::answer::Carrier;
 use self::balance::{Group, Lease};
+use self::failure::Failure;
+use self::http1::Http1;
 use self::pool::Pool;
 use self::series::{Series, Told};
 use super::body::AnswerBody;
@@ -58,6 +63,8 @@ struct Inner {
     group: Arc<Group<Pool>>,
     upstreams: Vec<Upstream>,
     metrics: Arc<Metrics>,
+    /// When it was last said that nothing is left to connect with.
+    exhausted: Mutex<Option<Instant>>,
 }
 
 impl fmt::Debug for Inner {
@@ -65,6 +72,9 @@ impl fmt::Debug for Inner {
         f.debug_struct("Inner").finish_non_exhaustive()
     }
 }
+
+/// At most one line about exhaustion in this time.
+const LOG_EVERY: Duration = Duration::from_secs(5);
 
 /// What is made once for each upstream rather than for each request.
 struct Upstream {
@@ -93,7 +103,13 @@ impl Proxy {
             .collect();
         let events = Told(upstreams.iter().map(|upstream| upstream.series.clone()).collect());
         let group = Group::new(options.upstream.group(), Arc::new(events));
-        let inner = Arc::new(Inner { options, group, upstreams, metrics: metrics.clone() });
+        let inner = Arc::new(Inner {
+            options,
+            group,
+            upstreams,
+            metrics: metrics.clone(),
+            exhausted: Mutex::default(),
+        });
         watch::begin(&inner, resolver);
         Self(inner)
     }
@@ -123,6 +139,30 @@ impl Proxy {
 impl Inner {
     fn upstream(&self, lease: &Lease<Pool>) -> Option<&Upstream> {
         self.upstreams.get(lease.endpoint().upstream)
+    }
+
+    /// A new connection. Idle ones make room for it where nothing is left to open it with.
+    async fn opened(&self, address: SocketAddr) -> Result<Box<Http1>, Failure> {
+        let limit = self.options.upstream.connect_timeout;
+        let opened = forward::connected(Http1::open(address), limit).await;
+        if !opened.as_ref().is_err_and(Failure::is_exhaustion) {
+            return opened;
+        }
+        let freed: usize = self.group.endpoints().iter().map(|endpoint| endpoint.pool.let_go()).sum();
+        self.say_exhausted(freed);
+        match freed {
+            0 => opened,
+            _ => forward::connected(Http1::open(address), limit).await,
+        }
+    }
+
+    /// Says that nothing is left to connect with, and not for each request.
+    fn say_exhausted(&self, freed: usize) {
+        let mut said = self.exhausted.lock().unwrap_or_else(PoisonError::into_inner);
+        if said.is_none_or(|said| said.elapsed() >= LOG_EVERY) {
+            *said = Some(Instant::now());
+            tracing::warn!(freed, "no descriptors or ports are left for connections to upstreams");
+        }
     }
 
     /// Keeps the connection of an answer that has ended for the next request to the same address, if

@@ -72,10 +72,16 @@ impl Pool {
         *idle = fit;
     }
 
-    /// Lets go of all of them.
-    pub(super) fn close(&self) {
+    /// Lets go of the idle ones, and says how many those were.
+    pub(super) fn let_go(&self) -> usize {
         let all = std::mem::take(&mut *lock(&self.idle));
         self.went(all.len());
+        all.len()
+    }
+
+    /// Lets go of all of them.
+    pub(super) fn close(&self) {
+        self.let_go();
         self.http2.close();
     }
 

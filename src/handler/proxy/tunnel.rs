@@ -13,12 +13,13 @@ use bytes::{Buf, Bytes};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, copy_bidirectional_with_sizes};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 use super::balance::Lease;
 use super::io::Socket;
 use super::pool::{Counted, Gauge, Pool};
 use super::series::Series;
+use crate::deadline::Deadline;
 use crate::telemetry::Metrics;
 
 /// Bytes that are on their way in one direction.
@@ -79,7 +80,7 @@ impl Moved {
             if until <= Instant::now() {
                 return;
             }
-            sleep_until(until).await;
+            Deadline::at(until).await;
         }
     }
 }

@@ -17,7 +17,13 @@ const SWEEP: Duration = Duration::from_secs(1);
 /// Begins what goes on for as long as the proxy is in use.
 pub(super) fn begin(inner: &Arc<Inner>, resolver: &Resolver) {
     for (upstream, host) in inner.group.names() {
-        let watched = Watched::spawn(resolver.clone(), host, inner.options.upstream.resolve_interval);
+        let series = inner.upstreams.get(upstream).map(|upstream| upstream.series.clone());
+        let failed = move || {
+            if let Some(series) = &series {
+                series.0.lookup_failed();
+            }
+        };
+        let watched = Watched::spawn(resolver.clone(), host, inner.options.upstream.resolve_interval, failed);
         tokio::spawn(inner.group.discover(upstream, Name { watched, told: false }));
     }
     if let Some(path) = inner.options.upstream.health_path.clone() {

@@ -8,10 +8,11 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::Instant;
 
 use super::{BodyLimitsLayer, Verdict};
 use crate::body::BoxError;
+use crate::deadline::Deadline;
 use crate::exchange::Exchange;
 use crate::pace::Pace;
 use crate::refusal::{Reason, Refusal};
@@ -44,7 +45,7 @@ struct Watch {
 struct Pause {
     since: Instant,
     reason: Reason,
-    clock: Pin<Box<Sleep>>,
+    clock: Pin<Box<Deadline>>,
 }
 
 impl<B> WatchedBody<B> {
@@ -109,10 +110,11 @@ impl Watch {
     fn pause(&mut self, cx: &mut Context<'_>) -> Poll<BoxError> {
         let pause = self.pause.get_or_insert_with(|| {
             let gap = self.limits.timeout;
-            let patience = self.pace.map(|pace| pace.patience()).filter(|patience| *patience < gap);
-            let reason = if patience.is_some() { Reason::BodyTooSlow } else { Reason::BodyTimeout };
             let since = Instant::now();
-            Pause { since, reason, clock: Box::pin(sleep_until(since + patience.unwrap_or(gap))) }
+            let slow = self.pace.and_then(|pace| pace.ends(since)).filter(|slow| *slow < since + gap);
+            let reason = if slow.is_some() { Reason::BodyTooSlow } else { Reason::BodyTimeout };
+            let due = slow.unwrap_or(since + gap);
+            Pause { since, reason, clock: Box::pin(Deadline::at(due)) }
         });
         if pause.clock.as_mut().poll(cx).is_pending() {
             return Poll::Pending;

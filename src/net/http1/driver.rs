@@ -67,7 +67,7 @@ fn deadline(state: &ConnState, context: &Context, sends: &mut SendWatch) -> Opti
     Some(match state.head_since() {
         Some(since) => (since + context.limits.headers_timeout, Due::HeadersTimeout),
         // A parser is kept for the next request, unless others have more need of its memory.
-        None if context.memory.scarce_by() > 0 && !state.is_answering() => (state.idle_since(), Due::Park),
+        None if context.memory.scarce_by() > 0 && !state.is_answering() => (Instant::now(), Due::Park),
         None => (state.idle_since() + PARK_AFTER, Due::Park),
     })
 }
@@ -98,19 +98,12 @@ pub(crate) async fn drive<T: Transport, S: Stack>(
         if let Poll::Ready(result) = Pin::new(&mut connection).poll(cx) {
             return Poll::Ready(Event::Done(result));
         }
-        loop {
-            let Some((at, due)) = deadline(state, context, &mut sends) else { return Poll::Pending };
-            // Mostly the timer is armed for earlier already, and the clock is not even read.
-            if clock.as_mut().covers(at) {
-                return Poll::Pending;
-            }
-            if at <= Instant::now() {
-                return Poll::Ready(Event::Due(due));
-            }
-            if clock.as_mut().wait_until(at, cx).is_pending() {
-                return Poll::Pending;
-            }
+        let Some((at, due)) = deadline(state, context, &mut sends) else { return Poll::Pending };
+        // Mostly the timer is armed for earlier already, and the clock is not even read.
+        if clock.as_mut().covers(at) {
+            return Poll::Pending;
         }
+        clock.as_mut().wait_until(at, cx).map(|()| Event::Due(due))
     })
     .await;
 

@@ -5,7 +5,7 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
-use std::task::Poll;
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -35,6 +35,14 @@ pub(crate) enum End<T> {
     Linger(T),
     /// Over, and nothing is left of it.
     Closed,
+}
+
+/// What a clock says.
+enum Due {
+    /// Streams that are being answered are looked at.
+    Judge,
+    CloseIdle,
+    Refuse(Reason),
 }
 
 /// What ended the loop.
@@ -99,12 +107,12 @@ pub(crate) async fn drive<T: Transport, S: Stack>(
                 return Poll::Ready(Event::Refused(Reason::MalformedRequest));
             }
             loop {
-                let at = match watch.look() {
-                    Ok(at) => at,
-                    Err(event) => return Poll::Ready(event),
-                };
-                if clock.as_mut().wait_until(at, cx).is_pending() {
-                    return Poll::Pending;
+                let (at, due) = watch.next();
+                ready!(clock.as_mut().wait_until(at, cx));
+                match due {
+                    Due::Judge => watch.judge(),
+                    Due::CloseIdle => return Poll::Ready(Event::CloseIdle),
+                    Due::Refuse(reason) => return Poll::Ready(Event::Refused(reason)),
                 }
             }
         })
@@ -170,55 +178,51 @@ impl<'a> Watch<'a> {
         Self { state, context, streams, sends, next_judgement: Instant::now() }
     }
 
-    /// When to look again, or what to do now.
-    fn look(&mut self) -> Result<Instant, Event> {
+    /// Looks at the streams, and resets those whose client does not read.
+    fn judge(&mut self) {
+        self.next_judgement = Instant::now() + tick(self.context);
+        self.state.progress.holds_up(self.streams.outstanding());
+        for _ in 0..self.streams.judge() {
+            self.context.refused(Reason::SlowReader, self.state.peer().ip(), Protocol::Http2);
+        }
+    }
+
+    /// The earliest deadline, and what is to be done then.
+    fn next(&mut self) -> (Instant, Due) {
         let now = Instant::now();
-        let due = |at: Instant, reason| if at <= now { Err(Event::Refused(reason)) } else { Ok(at) };
+        let limits = &self.context.limits;
         if let Some(since) = self.state.blocked_since() {
             let (waited, sent) = self.state.sent();
-            return due(self.sends.deadline(now, since, waited, sent), Reason::SlowReader);
+            return (self.sends.deadline(now, since, waited, sent), Due::Refuse(Reason::SlowReader));
         }
-        let head = match self.state.head_since() {
-            Some(since) => Some(due(since + self.context.limits.headers_timeout, Reason::HeadersTimeout)?),
-            None => None,
-        };
-        let next = if self.state.in_flight() == 0 {
+        let next = if self.state.in_flight() > 0 {
+            (self.next_judgement, Due::Judge)
+        } else {
             self.state.progress.holds_up(false);
             // What is still buffered of finished answers is little, and no reason to stay for long.
             let idle = self.state.idle_since();
-            if self.state.ordered(Order::CloseIdle) {
-                let outstanding = self.streams.outstanding();
-                let at = if outstanding {
-                    idle + self.context.limits.send.timeout
-                } else if self.state.was_told_long_ago() {
-                    // A client that goes on asking keeps nobody from leaving.
-                    now
-                } else {
-                    idle + CLOSE_AFTER
-                };
-                if at <= now {
-                    return Err(Event::CloseIdle);
+            // A client that goes on asking keeps nobody from leaving.
+            let patience =
+                self.state.told_long_ago().map_or(CLOSE_AFTER, |told| CLOSE_AFTER.min(told - idle));
+            match self.state.closes_after(patience) {
+                None => {
+                    // SECURITY: a probe asks at once, and its place is for the next one.
+                    let patience = match self.state.probe_only() {
+                        Some(_) => TELL_FOR,
+                        None => limits.patience(self.state.requests()),
+                    };
+                    (idle + patience, Due::Refuse(Reason::Idle))
                 }
-                at.min(now + CLOSE_AFTER)
-            } else {
-                // SECURITY: a probe asks at once, and its place is for the next one.
-                let patience = match self.state.probe_only() {
-                    Some(_) => TELL_FOR,
-                    None => self.context.limits.patience(self.state.requests()),
-                };
-                due(idle + patience, Reason::Idle)?
-            }
-        } else {
-            if self.next_judgement <= now {
-                self.next_judgement = now + tick(self.context);
-                self.state.progress.holds_up(self.streams.outstanding());
-                for _ in 0..self.streams.judge() {
-                    let client = self.state.peer().ip();
-                    self.context.refused(Reason::SlowReader, client, Protocol::Http2);
+                // Its last bytes leave without a word to this clock, which therefore looks early.
+                Some(_) if self.streams.outstanding() => {
+                    ((idle + limits.send.timeout).min(now + CLOSE_AFTER), Due::CloseIdle)
                 }
+                Some(close) => (close, Due::CloseIdle),
             }
-            self.next_judgement
         };
-        Ok(head.map_or(next, |head| head.min(next)))
+        match self.state.head_since().map(|since| since + limits.headers_timeout) {
+            Some(head) if head < next.0 => (head, Due::Refuse(Reason::HeadersTimeout)),
+            _ => next,
+        }
     }
 }

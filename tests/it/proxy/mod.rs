@@ -35,24 +35,24 @@ use crate::support::upstream::Upstream;
 use crate::support::wire::Broken;
 
 /// No failure of one test is to end up in the next: an upstream stays in use whatever it does.
-const NO_EJECTION: (&str, &str) = ("NESSEN_UPSTREAM_EJECT_AFTER", "off");
+pub(super) const NO_EJECTION: (&str, &str) = ("NESSEN_UPSTREAM_EJECT_AFTER", "off");
 
 /// A proxy in front of `upstream`, with these settings.
 #[track_caller]
-fn proxy(upstream: &Upstream, env: &[(&str, &str)]) -> Server {
+pub(super) fn proxy(upstream: &Upstream, env: &[(&str, &str)]) -> Server {
     proxy_to(&upstream.url(), env)
 }
 
 /// The same, for a URL.
 #[track_caller]
-fn proxy_to(url: &str, env: &[(&str, &str)]) -> Server {
+pub(super) fn proxy_to(url: &str, env: &[(&str, &str)]) -> Server {
     let ours = [("UPSTREAM", url), ("NESSEN_LIMITS_MAX_CONNECTIONS_PER_IP", "0"), ("DRAIN_DELAY", "0")];
     Server::start(&[&ours, env].concat())
 }
 
 /// One request on a connection of its own.
 #[track_caller]
-fn ask(server: &Server, request: &Request) -> Answer {
+pub(super) fn ask(server: &Server, request: &Request) -> Answer {
     Client::open(server.address).ask(request)
 }
 
@@ -77,17 +77,17 @@ impl<'a> Caller<'a> {
 }
 
 /// A runtime for clients and upstreams of HTTP/2.
-fn runtime() -> tokio::runtime::Runtime {
+pub(super) fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
 }
 
 /// The same over HTTP/2.
-fn ask2(server: &Server, request: &Request) -> Result<Answer, Broken> {
+pub(super) fn ask2(server: &Server, request: &Request) -> Result<Answer, Broken> {
     runtime().block_on(async { Client2::open(server.address).await.ask(request).await })
 }
 
 /// The sum of all samples of a metric whose labels hold each of these words.
-fn sum(server: &Server, name: &str, labels: &[&str]) -> f64 {
+pub(super) fn sum(server: &Server, name: &str, labels: &[&str]) -> f64 {
     let metrics = server.metrics();
     let ours = metrics.iter().filter(|(sample, _)| {
         let base = sample.split('{').next().unwrap_or_default();
@@ -97,10 +97,10 @@ fn sum(server: &Server, name: &str, labels: &[&str]) -> f64 {
 }
 
 /// A file that is gone with the test.
-struct TempFile(PathBuf);
+pub(super) struct TempFile(PathBuf);
 
 impl TempFile {
-    fn new(name: &str, text: &str) -> Self {
+    pub(super) fn new(name: &str, text: &str) -> Self {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("{}-{number}-{name}", std::process::id());
@@ -109,11 +109,11 @@ impl TempFile {
         file
     }
 
-    fn write(&self, text: &str) {
+    pub(super) fn write(&self, text: &str) {
         std::fs::write(&self.0, text).unwrap();
     }
 
-    fn path(&self) -> &str {
+    pub(super) fn path(&self) -> &str {
         self.0.to_str().unwrap()
     }
 }
@@ -126,12 +126,12 @@ impl Drop for TempFile {
 
 /// A proxy with this route table.
 #[track_caller]
-fn proxy_with(table: &TempFile, env: &[(&str, &str)]) -> Server {
+pub(super) fn proxy_with(table: &TempFile, env: &[(&str, &str)]) -> Server {
     let ours = [("NESSEN_LIMITS_MAX_CONNECTIONS_PER_IP", "0"), ("DRAIN_DELAY", "0")];
     Server::start_with(&[&ours, env].concat(), &["--config", table.path()])
 }
 
 /// A route to each of these URLs.
-fn route(path: &str, urls: &[String]) -> String {
+pub(super) fn route(path: &str, urls: &[String]) -> String {
     format!("[[route]]\npath = \"{path}\"\nupstream = {urls:?}\n")
 }

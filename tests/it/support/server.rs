@@ -96,6 +96,13 @@ impl Process {
         Self::spawn(shell, env, args)
     }
 
+    /// The same, started by another program that becomes it in the end.
+    pub(crate) fn start_by(program: &[&str], env: &[(&str, &str)], args: &[&str]) -> Self {
+        let mut command = Command::new(program[0]);
+        command.args(&program[1..]).arg(BINARY);
+        Self::spawn(command, env, args)
+    }
+
     /// The same, handed these sockets with these names as a service manager would.
     pub(crate) fn start_with_sockets(
         sockets: [Option<(&str, &TcpListener)>; 2],
@@ -211,6 +218,11 @@ impl Process {
         kill_process(pid, signal).expect("the process is there to be signalled");
     }
 
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// What the system says of this process in a file of its own.
     pub(crate) fn proc_file(&self, name: &str) -> String {
         std::fs::read_to_string(format!("/proc/{}/{name}", self.child.id())).unwrap_or_default()
@@ -221,6 +233,14 @@ impl Process {
         let threads = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
         let status = |path: std::path::PathBuf| std::fs::read_to_string(path.join("status")).ok();
         threads.filter_map(|thread| status(thread.unwrap().path())).collect()
+    }
+
+    /// The state of each of its threads, as proc(5) has them: `T` is stopped.
+    pub(crate) fn states(&self) -> Vec<char> {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).into_iter().flatten();
+        let stats = tasks.flatten().filter_map(|task| std::fs::read_to_string(task.path().join("stat")).ok());
+        // The name in parentheses may hold anything.
+        stats.filter_map(|stat| stat.rsplit(") ").next().and_then(|rest| rest.chars().next())).collect()
     }
 
     /// How many descriptors it has open.
@@ -313,6 +333,20 @@ impl Server {
         let address = line["address"].as_str().expect("the address is logged");
         let address = address.parse().expect("the logged address is one");
         Self { process, address }
+    }
+
+    /// A process whose log goes elsewhere, once `log` says that it listens.
+    #[track_caller]
+    pub(crate) fn listening_by(process: Process, mut log: impl FnMut() -> String) -> Self {
+        let mut address = None;
+        assert_eventually(PATIENCE, "listening", || {
+            let log = log();
+            let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+            let line = lines.into_iter().find(|line| line["message"] == "listening");
+            address = line.and_then(|line| line["address"].as_str()?.parse().ok());
+            address.is_some()
+        });
+        Self { process, address: address.expect("just seen") }
     }
 
     /// A connection to it.

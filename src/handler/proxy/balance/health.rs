@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::{Endpoint, Group, HealthOptions};
+use crate::deadline::within;
 use crate::random;
 
 /// What health checks found out about one address. One that was never asked is available: a start is
@@ -100,8 +101,8 @@ async fn watch<P, F, R>(
     R: Future<Output = Result<(), String>>,
 {
     loop {
-        let asked = tokio::time::timeout(options.timeout, probe(endpoint.address, endpoint.upstream)).await;
-        let late = |_| Err(format!("no answer within {} ms", options.timeout.as_millis()));
+        let asked = within(options.timeout, probe(endpoint.address, endpoint.upstream)).await;
+        let late = || Err(format!("no answer within {} ms", options.timeout.as_millis()));
         let Some(group) = group.upgrade() else { return };
         group.checked(&endpoint, asked.unwrap_or_else(late), &options);
         drop(group);

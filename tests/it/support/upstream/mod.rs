@@ -123,6 +123,11 @@ impl Upstream {
         Self::named("only")
     }
 
+    /// The same on this address, which is free.
+    pub(crate) fn at(address: SocketAddr, name: &str) -> Self {
+        DeadPort::at(address).listen(name)
+    }
+
     /// The same, with a name that its answers tell.
     pub(crate) fn named(name: &str) -> Self {
         Self::on(TcpListener::bind("127.0.0.1:0").unwrap(), name)
