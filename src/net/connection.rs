@@ -227,7 +227,7 @@ fn work(state: &Arc<ConnState>, context: &Context) -> Result<Option<Charge>, Ref
 /// Watches over a socket that a handler has taken over: it has no parser and no requests any more,
 /// but a client that does not read is still one that does not read.
 async fn tunnel(state: &ConnState, context: &Context) {
-    let mut sends = SendWatch::new(context.limits.send);
+    let mut sends = SendWatch::of_socket(context.limits.send);
     let look = (context.limits.send.timeout / 4).clamp(Duration::from_millis(20), Duration::from_secs(1));
     while tokio::time::timeout(look, state.has_left()).await.is_err() {
         let Some(since) = state.blocked_since() else { continue };

@@ -108,6 +108,15 @@ impl ConnectionLimits {
         self.head.url_length + 64
     }
 
+    /// How long a connection that has asked so often may be idle. One that has never asked has only
+    /// the time that a head may take, whatever else it sends.
+    pub(super) fn patience(&self, requests: u64) -> Duration {
+        match requests {
+            0 => self.headers_timeout.min(self.idle_timeout),
+            _ => self.idle_timeout,
+        }
+    }
+
     /// The parser's read buffer, and so the most bytes that a head can take before it is refused
     /// unparsed. Our own limits are inside it, so that they speak first.
     pub fn max_head(&self) -> usize {

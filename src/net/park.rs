@@ -35,12 +35,7 @@ pub(crate) enum Woken {
 /// Waits for the first byte of a request.
 pub(crate) async fn wait<T: Transport>(transport: &mut T, state: &ConnState, context: &Context) -> Woken {
     let limits = &context.limits;
-    // A connection that has never said a word has only the time a head may take.
-    let patience = match state.requests() {
-        0 => limits.headers_timeout.min(limits.idle_timeout),
-        _ => limits.idle_timeout,
-    };
-    read(transport, state, state.idle_since() + patience, true).await
+    read(transport, state, state.idle_since() + limits.patience(state.requests()), true).await
 }
 
 /// Waits for bytes until `deadline`, or if the connection is `idle`, until a drain closes it.

@@ -15,7 +15,7 @@ use pin_project_lite::pin_project;
 use tower::Service;
 
 use super::context::Context;
-use super::http1::Seen;
+use super::http1::{ChunkWatch, Seen};
 use super::http2::Streams;
 use super::outgoing::{ConnBody, Running};
 use super::send_watch::SendLimits;
@@ -95,6 +95,9 @@ impl<S> ConnService<S> {
             || (protocol == Protocol::Http2 && !self.state.was_told_long_ago());
         if let Wire::Http1(seen) = &self.wire {
             let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+            // A request's body has a length, or comes in chunks.
+            let chunked = request.body().size_hint().exact().is_none();
+            seen.chunks = chunked.then(|| ChunkWatch::new(self.context.limits.max_head()));
             exchange.fragment = seen.fragments.had_fragment(request.body().size_hint().exact());
             (seen.head_bytes, seen.line_ended) = (0, false);
         }
@@ -137,7 +140,7 @@ impl<S: Stack> hyper::service::Service<Request<Incoming>> for ConnService<S> {
             Wire::Http1(_) => None,
             Wire::Http2(streams) => Some(streams.open()),
         };
-        let stream_wire = stream.is_some();
+        let upload_wire = self.wire.clone();
         let running = Running {
             state: self.state.clone(),
             context: self.context.clone(),
@@ -147,7 +150,7 @@ impl<S: Stack> hyper::service::Service<Request<Incoming>> for ConnService<S> {
             head: request.method() == Method::HEAD,
             unframed: request.version() == Version::HTTP_10,
         };
-        let request = request.map(|body| Upload::new(body, stream_wire, &running.exchange, &self.state));
+        let request = request.map(|body| Upload::new(body, upload_wire, &running.exchange, &self.state));
         let inner = self.stack.borrow_mut().call(request);
         running.exchange.called();
         self.hold_to_route(&running);

@@ -1,7 +1,7 @@
 //! A request body on its way from the wire to the layers.
 
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -11,6 +11,8 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tokio::time::{Instant, timeout_at};
 
+use super::http1::Seen;
+use super::service::Wire;
 use super::state::ConnState;
 use crate::exchange::Exchange;
 
@@ -33,14 +35,20 @@ pub struct Upload {
     unread: Option<Arc<Exchange>>,
     state: Option<Arc<ConnState>>,
     awaited: bool,
+    /// Where it comes in chunks: what was seen of its connection.
+    chunks: Option<Arc<Mutex<Seen>>>,
 }
 
 impl Upload {
-    pub(super) fn new(body: Incoming, drain: bool, exchange: &Arc<Exchange>, state: &Arc<ConnState>) -> Self {
+    pub(super) fn new(body: Incoming, wire: Wire, exchange: &Arc<Exchange>, state: &Arc<ConnState>) -> Self {
         let empty = body.is_end_stream();
+        let (drain, chunks) = match wire {
+            Wire::Http1(seen) => (false, body.size_hint().exact().is_none().then_some(seen)),
+            Wire::Http2(_) => (!empty, None),
+        };
         let unread = (!empty).then(|| exchange.clone());
         let state = (!empty).then(|| state.clone());
-        Self { body: Some(body), drain: drain && !empty, unread, state, awaited: false }
+        Self { body: Some(body), drain, unread, state, awaited: false, chunks }
     }
 
     /// Tells the connection whether somebody waits for its client.
@@ -50,6 +58,21 @@ impl Upload {
         {
             self.awaited = awaited;
             state.progress.waits_for_upload(awaited);
+        }
+    }
+
+    /// What came is held against what was read for it.
+    fn came(&self, frame: Option<&Result<Frame<Bytes>, hyper::Error>>) {
+        let Some(seen) = &self.chunks else { return };
+        let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+        match frame {
+            Some(Ok(frame)) => {
+                if let (Some(chunks), Some(data)) = (&mut seen.chunks, frame.data_ref()) {
+                    chunks.yields(data.len());
+                }
+            }
+            // What is read from now on is no part of it.
+            Some(Err(_)) | None => seen.chunks = None,
         }
     }
 }
@@ -98,6 +121,9 @@ impl Body for Upload {
         let Some(body) = &mut self.body else { return Poll::Ready(None) };
         let frame = Pin::new(body).poll_frame(cx);
         self.is_awaited(frame.is_pending());
+        if let Poll::Ready(frame) = &frame {
+            self.came(frame.as_ref());
+        }
         if let (Poll::Ready(Some(Ok(frame))), Some(state)) = (&frame, &self.state) {
             state.progress.uploaded(frame.data_ref().map_or(0, Bytes::len));
         }

@@ -8,8 +8,6 @@ import re
 import select
 import socket
 import ssl
-import subprocess
-import sys
 import time
 
 import pytest
@@ -21,32 +19,6 @@ from support.tools import ROOT, need, run
 
 ADDED = {"X-Content-Type-Options": "nosniff", "X-Frame-Options": "DENY", "Referrer-Policy": "strict-origin-when-cross-origin"}
 PLAIN_AND_TLS = pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
-
-
-@pytest.fixture
-def app():
-    """The example application; its address."""
-    process = subprocess.Popen(
-        [sys.executable, "-B", ROOT / "examples/app/app.py"], env={"PORT": "0"}, stdout=subprocess.PIPE, text=True
-    )
-    yield f"127.0.0.1:{process.stdout.readline().split()[-1]}"
-    process.kill()
-    process.wait()
-
-
-@pytest.fixture
-def site(tmp_path, nessen, app):
-    """nginx before three Nessens before the application: `site(tls=True, MAX_BODY_SIZE="2MiB")`."""
-    running = []
-
-    def start(tls=False, **settings):
-        settings = {"UPSTREAM": f"http://{app}", "TRUSTED_PROXIES": "127.0.0.1", "DRAIN_DELAY": "1s", **settings}
-        running.append(Nginx(tmp_path, [nessen(**settings).address for _ in range(3)], tls).__enter__())
-        return running[0]
-
-    yield start
-    for nginx in running:
-        nginx.__exit__()
 
 
 @pytest.fixture

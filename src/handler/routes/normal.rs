@@ -38,7 +38,8 @@ fn name(segment: &str) -> &str {
 }
 
 /// Whether some servers see the path climb where others see a name: `..;`, or dots beside a slash
-/// that is encoded or leans the other way. No client needs that.
+/// that is encoded or leans the other way; or end, at an encoded NUL (RFC 3986 section 7.3). No
+/// client needs that.
 ///
 /// SECURITY: whichever reading the route was chosen by, an upstream of the other kind would serve
 /// what another route is for.
@@ -47,6 +48,9 @@ pub(super) fn is_ambiguous(path: &str) -> bool {
         return false;
     }
     let decoded = decode(path);
+    if decoded.contains("%00") {
+        return true;
+    }
     let all = decoded.split(['/', '\\']).filter(|segment| name(segment) == "..");
     let plain = path.split('/').filter(|segment| decode(segment) == "..");
     all.count() != plain.count()
@@ -95,6 +99,10 @@ mod tests {
         for path in ["/a/../b", "/a/%2e%2E/b", "/a%2fb;c/d\\e", "/a/..b/...", "/a;../b", "/..%zz", "/"] {
             assert!(!is_ambiguous(path), "{path}");
         }
+        for path in ["/a%00", "/%00/b"] {
+            assert!(is_ambiguous(path), "{path}");
+        }
+        assert!(!is_ambiguous("/a%2500"), "a percent sign, and two digits");
         for path in ["/a/..;/b", "/a%2f../b", "/a/..%2Fb", "/a\\../b", "/a/%2e.%5cb", "/a/..%3bx", "/../..;"]
         {
             assert!(is_ambiguous(path), "{path}");

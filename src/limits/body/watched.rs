@@ -64,6 +64,10 @@ impl<B> WatchedBody<B> {
     }
 }
 
+/// What a piece of a body may take beside its bytes, in the hands of who collects them: a chunk or
+/// frame may hold as little as one.
+pub(super) const PIECE: u64 = 128;
+
 impl Watch {
     /// Ends the body with a refusal.
     fn refuse(&self, refusal: Refusal) -> BoxError {
@@ -86,7 +90,7 @@ impl Watch {
         if let Some(pace) = &mut self.pace {
             pace.moved(bytes);
         }
-        self.verdict.charge(bytes).map_err(|refusal| self.refuse(refusal))
+        self.verdict.charge(bytes + PIECE).map_err(|refusal| self.refuse(refusal))
     }
 
     fn body_ends(&self) {
@@ -173,7 +177,7 @@ where
                 // What the parser found is told to nobody: it would reflect the input.
                 let refusal = Refusal::new(
                     Reason::MalformedRequest,
-                    "the request body is malformed, or ended before its end",
+                    "the request body is malformed, is mostly framing, or ended before its end",
                 );
                 Poll::Ready(Some(Err(watch.refuse(refusal))))
             }

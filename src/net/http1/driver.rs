@@ -87,7 +87,7 @@ pub(crate) async fn drive<T: Transport, S: Stack>(
     let mut connection = http1_builder(&context.limits, state.probe_only().is_some())
         .serve_connection(TokioIo::new(io), service)
         .with_upgrades();
-    let mut sends = SendWatch::new(context.limits.send);
+    let mut sends = SendWatch::of_socket(context.limits.send);
     let mut clock = pin!(Clock::default());
 
     let event = poll_fn(|cx| {

@@ -11,6 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::super::state::{ConnState, Order};
 use super::super::transport::Transport;
+use super::chunks::{ChunkWatch, MostlyFraming};
 use super::fragment::FragmentWatch;
 
 /// What the bytes that went by have told; shared with the service.
@@ -22,6 +23,8 @@ pub(crate) struct Seen {
     pub head_bytes: usize,
     /// The request line of that head has ended.
     pub line_ended: bool,
+    /// The body that is being read, where it comes in chunks.
+    pub chunks: Option<ChunkWatch>,
     /// The parser's own answer to a head it could not read, which is not sent.
     pub withheld: Vec<u8>,
 }
@@ -83,7 +86,7 @@ impl<T: Transport> Http1Io<T> {
         (self.inner, self.ended)
     }
 
-    fn saw(&self, bytes: &[u8]) {
+    fn saw(&self, bytes: &[u8]) -> Result<(), MostlyFraming> {
         let idle = self.state.in_flight() == 0;
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if idle {
@@ -91,7 +94,7 @@ impl<T: Transport> Http1Io<T> {
                 // An empty line before a request is no head yet (RFC 9112 section 2.2), and moves
                 // no clock: a client that sends nothing else is idle.
                 if bytes.iter().all(|byte| matches!(byte, b'\r' | b'\n')) {
-                    return;
+                    return Ok(());
                 }
                 seen.fragments.begin();
             }
@@ -104,7 +107,9 @@ impl<T: Transport> Http1Io<T> {
         if idle {
             seen.head_bytes += bytes.len();
             seen.line_ended = seen.line_ended || memchr(b'\n', bytes).is_some();
+            return Ok(());
         }
+        seen.chunks.as_mut().map_or(Ok(()), |chunks| chunks.reads(bytes.len()))
     }
 
     /// Whether what the parser writes now is its own: no request is being served, and nothing of
@@ -171,7 +176,10 @@ impl<T: Transport> AsyncRead for Http1Io<T> {
             ready!(Pin::new(&mut self.inner).poll_read(cx, buf))?;
         }
         match buf.filled().get(before..) {
-            Some(bytes) if !bytes.is_empty() => self.saw(bytes),
+            Some(bytes) if !bytes.is_empty() => {
+                // To the parser, an error in the body that it reads.
+                self.saw(bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+            }
             _ => self.ended = true,
         }
         Poll::Ready(Ok(()))

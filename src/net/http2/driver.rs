@@ -95,6 +95,9 @@ pub(crate) async fn drive<T: Transport, S: Stack>(
             if ledger.abusive.load(Ordering::Acquire) || streams.is_accused() {
                 return Poll::Ready(Event::Refused(Reason::Http2Abuse));
             }
+            if ledger.ungreeted.load(Ordering::Acquire) {
+                return Poll::Ready(Event::Refused(Reason::MalformedRequest));
+            }
             loop {
                 let at = match watch.look() {
                     Ok(at) => at,
@@ -120,6 +123,9 @@ pub(crate) async fn drive<T: Transport, S: Stack>(
         Event::Abort => End::Closed,
         Event::Refused(Reason::SlowReader) => End::Refused(transport, Reason::SlowReader, Vec::new()),
         Event::Refused(Reason::Idle) => End::Refused(transport, Reason::Idle, say(Code::NoError)),
+        Event::Refused(Reason::MalformedRequest) => {
+            End::Refused(transport, Reason::MalformedRequest, say(Code::ProtocolError))
+        }
         Event::Refused(reason) => End::Refused(transport, reason, say(Code::EnhanceYourCalm)),
         Event::CloseIdle => transport.map_or(End::Closed, End::Linger),
         Event::Done(Ok(())) => transport.map_or(End::Closed, End::Linger),
@@ -160,7 +166,7 @@ struct Watch<'a> {
 
 impl<'a> Watch<'a> {
     fn new(state: &'a ConnState, context: &'a Context, streams: &'a Streams) -> Self {
-        let sends = SendWatch::new(context.limits.send);
+        let sends = SendWatch::of_socket(context.limits.send);
         Self { state, context, streams, sends, next_judgement: Instant::now() }
     }
 
@@ -198,7 +204,7 @@ impl<'a> Watch<'a> {
                 // SECURITY: a probe asks at once, and its place is for the next one.
                 let patience = match self.state.probe_only() {
                     Some(_) => TELL_FOR,
-                    None => self.context.limits.idle_timeout,
+                    None => self.context.limits.patience(self.state.requests()),
                 };
                 due(idle + patience, Reason::Idle)?
             }

@@ -9,6 +9,8 @@ pub(crate) mod kind {
     pub(crate) const HEADERS: u8 = 1;
     /// Cancels a stream.
     pub(crate) const RST_STREAM: u8 = 3;
+    /// What a side can do; the first frame of either.
+    pub(crate) const SETTINGS: u8 = 4;
     /// The end of a connection.
     pub(crate) const GOAWAY: u8 = 7;
     /// The rest of a head.
@@ -16,6 +18,8 @@ pub(crate) mod kind {
 }
 
 const END_HEADERS: u8 = 0x4;
+/// On SETTINGS: it acknowledges those of the other side.
+pub(super) const ACK: u8 = 0x1;
 /// On DATA and HEADERS: the last frame of a message.
 pub(super) const END_STREAM: u8 = 0x1;
 
@@ -115,6 +119,8 @@ fn parse(head: [u8; 9]) -> FrameHead {
 pub(crate) enum Code {
     /// Nothing is wrong.
     NoError = 0x0,
+    /// The client broke a rule.
+    ProtocolError = 0x1,
     /// The client sends more than it has use for.
     EnhanceYourCalm = 0xb,
 }

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::super::state::ConnState;
 use super::super::transport::Transport;
-use super::frames::{END_STREAM, FrameHead, FrameReader, kind};
+use super::frames::{ACK, END_STREAM, FrameHead, FrameReader, kind};
 
 /// The client's connection preface (RFC 9113 section 3.4).
 pub(crate) const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -22,6 +22,9 @@ pub(crate) const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 pub(crate) struct Ledger {
     /// The client sends more than it has use for.
     pub abusive: AtomicBool,
+    /// The first frame was not the SETTINGS that complete the preface (RFC 9113 section 3.4). h2
+    /// takes any frame there.
+    pub ungreeted: AtomicBool,
     /// Highest stream the client opened.
     pub last_stream: AtomicU32,
     /// What was written ends with a whole frame.
@@ -118,7 +121,11 @@ impl<T: Transport> Http2Io<T> {
         self.preface -= skip;
         let Self { reads, allowance, ledger, resets, .. } = self;
         let mut calm = true;
+        let mut first = !reads.any;
         reads.feed(bytes.get(skip..).unwrap_or_default(), |frame| match frame {
+            _ if std::mem::take(&mut first) && !greets(frame) => {
+                ledger.ungreeted.store(true, Ordering::Release);
+            }
             FrameHead { kind: kind::HEADERS, stream, .. } => {
                 ledger.last_stream.fetch_max(stream, Ordering::Relaxed);
                 allowance.earn(PER_REQUEST);
@@ -161,6 +168,11 @@ impl<T: Transport> Http2Io<T> {
             Poll::Pending => self.state.blocked(),
         }
     }
+}
+
+/// Whether this is the frame that a client begins with.
+fn greets(frame: FrameHead) -> bool {
+    frame.kind == kind::SETTINGS && frame.flags & ACK == 0
 }
 
 impl<T> Drop for Http2Io<T> {

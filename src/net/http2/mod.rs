@@ -5,6 +5,7 @@ mod driver;
 mod executor;
 mod frames;
 mod io;
+mod purse;
 mod streams;
 
 pub(crate) use driver::{End, drive, farewell};

@@ -13,6 +13,7 @@ use atomic_waker::AtomicWaker;
 use bytes::{Buf, Bytes};
 use tokio::time::Instant;
 
+use super::purse::Purse;
 use crate::net::send_watch::{SendLimits, SendWatch};
 
 /// All answers of a connection.
@@ -25,6 +26,9 @@ pub struct Streams {
     accused: AtomicBool,
     waker: AtomicWaker,
     limits: SendLimits,
+    /// Bytes of all answers that went out.
+    delivered: AtomicU64,
+    purse: Mutex<Purse>,
 }
 
 /// What the watch knows of a stream besides.
@@ -60,6 +64,8 @@ impl Streams {
             accused: AtomicBool::new(false),
             waker: AtomicWaker::new(),
             limits,
+            delivered: AtomicU64::new(0),
+            purse: Mutex::default(),
         }
     }
 
@@ -75,8 +81,11 @@ impl Streams {
             reset: AtomicBool::new(false),
             waker: AtomicWaker::new(),
         });
-        let watched =
-            Watched { sends: SendWatch::new(self.limits), waited: Duration::ZERO, looked: Instant::now() };
+        let watched = Watched {
+            sends: SendWatch::of_stream(self.limits),
+            waited: Duration::ZERO,
+            looked: Instant::now(),
+        };
         let mut all = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
         all.retain(|(stream, _)| !stream.is_over());
         all.push((stream.clone(), watched));
@@ -129,6 +138,7 @@ impl Streams {
         let now = Instant::now();
         let mut resets = 0;
         let mut all = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        let paid = self.is_paid(&all, now);
         all.retain_mut(|(stream, watched)| {
             if stream.is_over() {
                 return false;
@@ -140,7 +150,8 @@ impl Streams {
             watched.looked = now;
             let since = self.epoch + Duration::from_millis(stream.moved.load(Ordering::Relaxed));
             let sent = stream.delivered.load(Ordering::Relaxed);
-            let deadline = watched.sends.deadline(now, since, watched.waited, sent);
+            let slow = watched.sends.deadline(now, since, watched.waited, sent);
+            let deadline = if paid { watched.sends.stall(since) } else { slow };
             if !blocked || deadline > now || stream.finished.load(Ordering::Acquire) {
                 return true;
             }
@@ -149,6 +160,21 @@ impl Streams {
             false
         });
         resets
+    }
+
+    /// Whether the client takes as much as the streams that wait should take together.
+    fn is_paid(&self, all: &[(Arc<OutStream>, Watched)], now: Instant) -> bool {
+        let waiting = all.iter().filter(|(stream, _)| {
+            stream.outstanding.load(Ordering::Acquire) > 0 && !stream.finished.load(Ordering::Acquire)
+        });
+        #[allow(clippy::cast_precision_loss, reason = "a rate beyond 2^53 B/s is not told apart from 2^53")]
+        let rates = waiting.filter_map(|(_, watched)| watched.sends.min_rate());
+        let (due, most) = rates.fold((0.0, 0.0), |(due, most), rate| {
+            let bytes = rate.bytes_per_second as f64;
+            (due + bytes, most + bytes * rate.grace.as_secs_f64())
+        });
+        let mut purse = self.purse.lock().unwrap_or_else(PoisonError::into_inner);
+        purse.pays(now, due, most, self.delivered.load(Ordering::Relaxed))
     }
 
     /// Resets all that is left: the connection is gone.
@@ -243,7 +269,10 @@ impl OutBuf {
     fn left(&mut self, bytes: usize) {
         self.size -= bytes;
         if let Some(stream) = &self.stream {
-            stream.moved.store(stream.now(), Ordering::Relaxed);
+            if let Some(streams) = stream.streams.upgrade() {
+                stream.moved.store(streams.now(), Ordering::Relaxed);
+                streams.delivered.fetch_add(bytes as u64, Ordering::Relaxed);
+            }
             stream.delivered.fetch_add(bytes as u64, Ordering::Relaxed);
             let before = stream.outstanding.fetch_sub(bytes, Ordering::AcqRel);
             if before == bytes && stream.awaited.load(Ordering::Acquire) {
@@ -283,3 +312,7 @@ impl Drop for OutBuf {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "streams_tests.rs"]
+mod tests;

@@ -106,7 +106,9 @@ fn body(reader: &mut Reader, request: &Request) -> Option<()> {
                 return None;
             }
         }
-        if !reader.buffer[0].is_ascii_digit() {
+        if reader.buffer.starts_with(b"X") {
+            reader.take(2)?;
+        } else if !reader.buffer[0].is_ascii_digit() {
             reader.line()?;
         }
     }

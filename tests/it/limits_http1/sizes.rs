@@ -45,6 +45,40 @@ fn a_chunked_body_at_the_limit_is_taken() {
     conn.assert_serves();
 }
 
+/// A request whose body comes in chunks.
+const CHUNKED: &[u8] = b"POST /echo HTTP/1.1\r\nHost: nessen.test\r\nTransfer-Encoding: chunked\r\n\r\n";
+
+#[test]
+fn framing_without_end_around_chunks_is_refused() {
+    for (before, filler) in [("", b'0'), ("5", b' '), ("5\r\nhello\r\n", b'0')] {
+        let server = Server::start(&[("MAX_HEADER_SIZE", "8KiB"), ("MAX_URL_LENGTH", "8KiB")]);
+        let mut conn = server.connect();
+        conn.send(&[CHUNKED, before.as_bytes()].concat());
+        let (mut sent, most) = (0, 512 << 10);
+        // Written behind a refusal, it may fail.
+        while sent < most && conn.try_send(&[filler; 4096]).is_ok() {
+            sent += 4096;
+        }
+        assert_problem(&conn.read_response(), 400, "MALFORMED_REQUEST");
+        conn.assert_closed();
+        server.assert_refused_once("malformed_request");
+    }
+}
+
+#[test]
+fn a_body_in_chunks_of_a_byte_is_taken() {
+    let server = Server::start(&[]);
+    let mut conn = server.connect();
+    conn.send(CHUNKED);
+    for _ in 0..100 {
+        conn.send("1\r\nx\r\n".repeat(500).as_bytes());
+    }
+    conn.send(b"0\r\n\r\n");
+    let answer = conn.read_response();
+    assert_eq!((answer.status, answer.body.len()), (200, 50_000));
+    conn.assert_serves();
+}
+
 #[test]
 fn a_target_over_the_limit_is_refused() {
     let server = Server::start(&[("MAX_URL_LENGTH", "200")]);

@@ -28,6 +28,7 @@ fn a_preface_without_settings_is_cut_off() {
     let server =
         Server::start(&[("HEADERS_TIMEOUT", "400"), ("IDLE_TIMEOUT", "600"), ("LOG_LEVEL", "debug")]);
     let mut h2 = H2::raw(server.connect());
+    h2.polite = false;
     h2.send(PREFACE);
     h2.pump_to_end();
     let counted = server.rejections("idle") + server.rejections("headers_timeout");
@@ -132,6 +133,25 @@ fn pings_do_not_keep_an_idle_connection_open_for_ever() {
         h2.pump_for(Duration::from_millis(150));
     }
     server.assert_refused_once("idle");
+}
+
+#[test]
+fn a_connection_that_never_asks_has_the_time_of_a_head() {
+    let server = Server::start(&[("HEADERS_TIMEOUT", "500"), ("LOG_LEVEL", "debug")]);
+    let mut h2 = H2::open(server.address);
+    let deadline = Instant::now() + PATIENCE;
+    while h2.end.is_none() {
+        assert!(Instant::now() < deadline, "kept open by {} pings", h2.pongs);
+        h2.try_send(&frame(crate::support::http2::PING, 0, 0, b"awake???"));
+        h2.pump_for(Duration::from_millis(100));
+    }
+    assert!(h2.goaways.iter().all(|(_, code)| *code == NO_ERROR), "{}", h2.state());
+    server.assert_refused_once("idle");
+    // Who has asked once may be idle for longer.
+    let mut h2 = H2::open(server.address);
+    h2.assert_serves(1);
+    h2.pump_for(Duration::from_millis(800));
+    h2.assert_serves(3);
 }
 
 #[test]

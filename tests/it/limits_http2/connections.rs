@@ -4,9 +4,23 @@ use std::time::{Duration, Instant};
 
 use super::assert_refusal;
 use crate::support::http1::End;
-use crate::support::http2::{H2, NO_ERROR, PREFACE, get, request, settings};
+use crate::support::http2::{
+    ACK, H2, NO_ERROR, PING, PREFACE, PROTOCOL_ERROR, SETTINGS, frame, get, request, settings,
+};
 use crate::support::server::Server;
 use crate::support::{PATIENCE, pause};
+
+#[test]
+fn any_frame_in_place_of_settings_ends_the_connection() {
+    let server = Server::start(&[]);
+    for first in [frame(PING, 0, 0, b"no hello"), frame(SETTINGS, ACK, 0, b""), get(1, "/")] {
+        let mut h2 = H2::raw(server.connect());
+        h2.send(&[PREFACE, &first].concat());
+        h2.pump_to_end();
+        assert!(h2.goaways.iter().any(|(_, code)| *code == PROTOCOL_ERROR), "{}", h2.state());
+    }
+    server.assert_refused("malformed_request", 3);
+}
 
 #[test]
 fn a_connection_goes_away_after_so_many_requests() {

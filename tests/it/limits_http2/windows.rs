@@ -36,20 +36,58 @@ fn a_stream_whose_window_stays_shut_is_reset_and_its_neighbours_live_on() {
 
 #[test]
 fn a_stream_whose_window_opens_by_drops_is_cut_off() {
-    // What the system buffers is no client's merit, so the first 32 KiB are free.
-    let server =
-        Server::start(&[("NESSEN_LIMITS_MIN_SEND_RATE", "32KiB/s after 500ms"), ("WRITE_TIMEOUT", "60s")]);
+    let server = drip_server();
     let mut h2 = H2::open_with(server.address, &[(INITIAL_WINDOW, 0)]);
     h2.polite = false;
     ask(&mut h2, 1);
-    let deadline = Instant::now() + PATIENCE;
-    while h2.end.is_none() && !h2.answers.get(&1).is_some_and(|answer| answer.done()) {
-        assert!(Instant::now() < deadline, "the drops were endured; {}", h2.state());
-        h2.try_send(&window_update(1, 5));
-        h2.pump_for(Duration::from_millis(40));
-    }
+    drip(&mut h2, &[1], &window_update(1, 5));
     assert!(h2.answers[&1].body.len() < BODY, "{}", h2.state());
     server.assert_refused_once("slow_reader");
+}
+
+#[test]
+fn many_streams_whose_windows_open_by_drops_are_cut_off_together() {
+    let server = drip_server();
+    let mut h2 = H2::open_with(server.address, &[(INITIAL_WINDOW, 0)]);
+    h2.polite = false;
+    let streams: Vec<u32> = (0..10).map(|number| number * 2 + 1).collect();
+    streams.iter().for_each(|stream| ask(&mut h2, *stream));
+    let drops: Vec<u8> = streams.iter().flat_map(|stream| window_update(*stream, 1)).collect();
+    drip(&mut h2, &streams, &drops);
+    server.assert_refused("slow_reader", 10);
+}
+
+#[test]
+fn a_connection_whose_window_opens_by_drops_is_cut_off() {
+    let server = drip_server();
+    let mut h2 = H2::open_with(server.address, &[(INITIAL_WINDOW, 1 << 20)]);
+    // The first answer takes the connection's whole window; for the second there are drops of it.
+    h2.polite = false;
+    h2.send(&request(1, "POST", "/echo", &[], false));
+    h2.upload(1, 65_535);
+    assert_eq!(h2.answer(1).body.len(), 65_535);
+    ask(&mut h2, 3);
+    drip(&mut h2, &[1, 3], &window_update(0, 5));
+    assert!(h2.answers.values().any(|answer| answer.reset.is_some()), "{}", h2.state());
+    server.assert_refused_once("slow_reader");
+}
+
+/// No byte is owed to anybody: a drip ends with the grace, long before the 66 s that the credit of a
+/// socket would last.
+fn drip_server() -> Server {
+    Server::start(&[("NESSEN_LIMITS_MIN_SEND_RATE", "500 B/s after 1s"), ("WRITE_TIMEOUT", "60s")])
+}
+
+/// Sends these drops again and again until all of these streams are over.
+#[track_caller]
+fn drip(h2: &mut H2, streams: &[u32], drops: &[u8]) {
+    let over = |h2: &H2| streams.iter().all(|id| h2.answers.get(id).is_some_and(|answer| answer.done()));
+    let deadline = Instant::now() + PATIENCE;
+    while h2.end.is_none() && !over(h2) {
+        assert!(Instant::now() < deadline, "the drops were endured; {}", h2.state());
+        h2.try_send(drops);
+        h2.pump_for(Duration::from_millis(100));
+    }
 }
 
 #[test]

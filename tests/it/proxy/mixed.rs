@@ -5,11 +5,12 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-use super::{NO_EJECTION, long, proxy, say};
+use super::{NO_EJECTION, proxy, say};
 use crate::support::Dice;
 use crate::support::client::{Answer, Body, Client, Request};
 use crate::support::client2::Client2;
 use crate::support::http1::End;
+use crate::support::is_long;
 use crate::support::server::Server;
 use crate::support::upstream::{Digest, Upstream};
 use crate::support::wire::Broken;
@@ -180,7 +181,7 @@ async fn client2(server: &Server, tally: &Tally, mut dice: Dice, client: u64, re
 
 #[test]
 fn no_answer_ends_up_with_somebody_else() {
-    let requests: u64 = if long() { 10_000 } else { 1_500 };
+    let requests: u64 = if is_long() { 10_000 } else { 1_500 };
     let each = requests / (2 * CLIENTS);
     let upstream = Upstream::start();
     let env = [

@@ -96,11 +96,6 @@ fn sum(server: &Server, name: &str, labels: &[&str]) -> f64 {
     ours.map(|(_, value)| value).sum()
 }
 
-/// Whether the long form of a test is wanted.
-fn long() -> bool {
-    ["NESSEN_LONG", "NESSEN_REQUIRE_ALL"].iter().any(|name| std::env::var_os(name).is_some())
-}
-
 /// A file that is gone with the test.
 struct TempFile(PathBuf);
 

@@ -4,10 +4,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{NO_EJECTION, long, proxy, say};
+use super::{NO_EJECTION, proxy, say};
 use crate::support::Dice;
 use crate::support::client::{Answer, Body, Client, Request};
 use crate::support::client2::Client2;
+use crate::support::is_long;
 use crate::support::upstream::{Digest, Seen, Upstream};
 use crate::support::wire::{Fields, Framing};
 
@@ -187,7 +188,7 @@ fn what_the_upstream_parses_is_what_the_client_sent() {
     let env = [("MAX_HEADER_SIZE", "64KiB"), ("ACCESS_LOG", "off"), NO_EJECTION];
     let server = proxy(&upstream, &env);
     let mut dice = Dice::new();
-    let requests = if long() { 3000 } else { 600 };
+    let requests = if is_long() { 3000 } else { 600 };
     let runtime = super::runtime();
     let mut client = Client::open(server.address);
     let client2 = runtime.block_on(Client2::open(server.address));

@@ -5,9 +5,10 @@ use std::io::Write;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
-use super::{long, proxy, runtime, say};
+use super::{proxy, runtime, say};
 use crate::support::client::{Body, Client, Request};
 use crate::support::client2::Client2;
+use crate::support::is_long;
 use crate::support::server::Server;
 use crate::support::upstream::{Follow, Upstream, pattern};
 use crate::support::wire::Framing;
@@ -17,7 +18,7 @@ use crate::support::{PATIENCE, assert_eventually, pause};
 const GROWTH: u64 = 32 << 20;
 
 fn length() -> u64 {
-    if long() { 1 << 30 } else { 64 << 20 }
+    if is_long() { 1 << 30 } else { 64 << 20 }
 }
 
 fn resident(server: &Server) -> u64 {

@@ -72,6 +72,11 @@ pub(crate) fn say(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
+/// Whether the long form of a test is wanted.
+pub(crate) fn is_long() -> bool {
+    ["NESSEN_LONG", "NESSEN_REQUIRE_ALL"].iter().any(|name| std::env::var_os(name).is_some())
+}
+
 /// Where a program is, among the directories that programs are in.
 pub(crate) fn installed(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
