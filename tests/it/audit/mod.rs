@@ -64,11 +64,11 @@ fn table() -> BTreeMap<String, bool> {
     cases.iter().map(|case| (case["name"].as_str().unwrap().to_owned(), can_be_open(case))).collect()
 }
 
-/// What does not hold, but for these cases, which are to be unclear.
+/// What does not hold, but for these cases, which may be unclear.
 fn faults(found: &Found, unclear: &[&str]) -> Vec<String> {
     let wrong = found.verdicts.iter().filter(|(name, (verdict, _))| {
-        let expected = if unclear.contains(&name.as_str()) { "unclear" } else { "held" };
-        verdict != expected
+        // How much was answered before it was given up depends on how busy the machine is.
+        verdict != "held" && !(verdict == "unclear" && unclear.contains(&name.as_str()))
     });
     wrong.map(|(name, (verdict, happened))| format!("{verdict} {name}: {happened}")).collect()
 }
