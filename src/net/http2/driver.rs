@@ -204,6 +204,8 @@ impl<'a> Watch<'a> {
                 // SECURITY: a probe asks at once, and its place is for the next one.
                 let patience = match self.state.probe_only() {
                     Some(_) => TELL_FOR,
+                    // A head that is under way has a clock of its own, which began later.
+                    None if head.is_some() => self.context.limits.idle_timeout,
                     None => self.context.limits.patience(self.state.requests()),
                 };
                 due(idle + patience, Reason::Idle)?
