@@ -209,6 +209,8 @@ impl<'a> Watch<'a> {
                     // SECURITY: a probe asks at once, and its place is for the next one.
                     let patience = match self.state.probe_only() {
                         Some(_) => TELL_FOR,
+                        // A head that is under way has a clock of its own, which began later.
+                        None if self.state.head_since().is_some() => limits.idle_timeout,
                         None => limits.patience(self.state.requests()),
                     };
                     (idle + patience, Due::Refuse(Reason::Idle))

@@ -201,6 +201,11 @@ impl<T: Transport> AsyncRead for Http2Io<T> {
         if let Some(bytes) = buf.filled().get(before..).filter(|bytes| !bytes.is_empty()) {
             self.saw(bytes);
         }
+        if self.ledger.ungreeted.load(Ordering::Acquire) {
+            // Nothing of it is answered: the driver looks as soon as the parser waits.
+            buf.set_filled(before);
+            return Poll::Pending;
+        }
         Poll::Ready(Ok(()))
     }
 }

@@ -41,9 +41,10 @@ fn letters(dice: &mut Dice, of: &[u8], most: u64) -> String {
 /// A path and a query of characters that may stand there (RFC 3986 section 3.3).
 fn target(dice: &mut Dice) -> String {
     const PLAIN: &[u8] = b"abcXYZ019-._~!$&'()*+,;=:@";
+    // But for a NUL, which is not passed on.
     let part = |dice: &mut Dice, further: &[&str]| match dice.below(5) {
-        0 => format!("%{:02X}", dice.below(256)),
-        1 => format!("%{:02x}", dice.below(256)),
+        0 => format!("%{:02X}", 1 + dice.below(255)),
+        1 => format!("%{:02x}", 1 + dice.below(255)),
         2 if !further.is_empty() => pick(dice, further).to_owned(),
         _ => letters(dice, PLAIN, 6),
     };
