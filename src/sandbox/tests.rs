@@ -246,3 +246,45 @@ fn what_is_not_held_is_said() {
     assert!(!held.suffices());
     assert!(Held { syscalls: Ok(80), ..held }.suffices());
 }
+
+/// The fastest of many batches, in nanoseconds a call: what else runs can only make one slower.
+fn cost(mut call: impl FnMut()) -> u128 {
+    const BATCH: u32 = 2_000;
+    let batch = |_| {
+        let began = std::time::Instant::now();
+        (0..BATCH).for_each(|_| call());
+        began.elapsed().as_nanos() / u128::from(BATCH)
+    };
+    (0..300).map(batch).min().unwrap_or_default()
+}
+
+/// A call without a condition, one with, and the opening of a file.
+fn costs() -> [u128; 3] {
+    let null = File::open("/dev/null").unwrap();
+    let mut byte = [0];
+    [
+        cost(|| drop(rustix::io::read(&null, &mut byte).unwrap())),
+        cost(|| drop(rustix::fs::fcntl_getfl(&null).unwrap())),
+        cost(|| drop(File::open("/dev/null").unwrap())),
+    ]
+}
+
+/// Figures for docs/sandbox.md: `cargo test --lib what_the_sandbox_costs -- --ignored --nocapture`
+#[test]
+#[ignore = "a measurement"]
+fn what_the_sandbox_costs() {
+    let without = costs();
+    let began = std::time::Instant::now();
+    let within = std::thread::spawn(move || {
+        let rules = Rules { read: vec!["/dev/null".into()], connect: Some(vec![80]), ..Rules::default() };
+        let _ = restrict(rules);
+        (began.elapsed(), costs())
+    });
+    let (entered, within) = within.join().unwrap();
+    println!("entered in {} µs", entered.as_micros());
+    for ((call, without), within) in
+        ["read", "fcntl, which has a condition", "open and close"].iter().zip(without).zip(within)
+    {
+        println!("{call}: {without} ns without, {within} ns within");
+    }
+}
