@@ -8,7 +8,7 @@
 //! Room is shared out among clients by dynamic thresholds (Choudhury and Hahne, "Dynamic queue
 //! length thresholds for shared-memory packet switches", 1998): nobody may have more than is still
 //! free. One client alone gets half of it, and `n` greedy ones leave a share of `1/(n+1)` to
-//! whoever comes next.
+//! whoever comes next. What a few requests take is never refused for that.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -26,10 +26,18 @@ pub const WAITING: u64 = 8 * 1024;
 pub const WORKING: u64 = 72 * 1024;
 /// Bytes more of a request to an upstream: a buffer to read, and one to write.
 pub const UPSTREAM: u64 = 128 * 1024;
-/// Bytes more of a request for a file: what is read of it at a time.
-pub const FILE: u64 = 64 * 1024;
+/// Bytes more of a request for a file: a piece that is read, one in between, and one on its way out.
+pub const FILE: u64 = 192 * 1024;
+/// Bytes of an HTTP/2 stream that is open, whatever becomes of it: its head, its state, and an answer
+/// that is short, and need not be read.
+pub const STREAM: u64 = 4 * 1024;
+/// Bytes of a body that are in its connection's buffers anyway.
+pub const BUFFERED: u64 = 16 * 1024;
 /// Bytes of a connection on which only probes are answered, all in all: its heads are small.
 pub const PROBING: u64 = 40 * 1024;
+
+/// A client may hold this part of all in any case, if there is room: a few requests.
+const FLOOR: u64 = 32;
 
 /// A bounded sum that everything which is held adds to. Clones share it.
 #[derive(Debug, Clone)]
@@ -132,7 +140,7 @@ impl Charge {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
         match free {
             // Counted itself, what this client holds may be as much as is left and no more.
-            Some(free) if own <= free.saturating_add(bytes) => Ok(()),
+            Some(free) if own <= free.saturating_add(bytes).max(limit / FLOOR) => Ok(()),
             free => {
                 self.give_back(bytes);
                 Err(exhausted(free.is_some()))
@@ -150,8 +158,18 @@ impl Charge {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
+    /// Gives back what was charged, before the end.
+    pub fn release(&self) {
+        // Swapped, so that two who come to it at once do not give it back twice.
+        self.uncount(self.bytes.swap(0, Ordering::Relaxed));
+    }
+
     fn give_back(&self, bytes: u64) {
         self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        self.uncount(bytes);
+    }
+
+    fn uncount(&self, bytes: u64) {
         self.account.0.used.fetch_sub(bytes, Ordering::Relaxed);
         if let Some(share) = &self.share {
             share.bytes.fetch_sub(bytes, Ordering::Relaxed);
@@ -161,7 +179,7 @@ impl Charge {
 
 impl Drop for Charge {
     fn drop(&mut self) {
-        self.give_back(self.bytes.load(Ordering::Relaxed));
+        self.release();
     }
 }
 

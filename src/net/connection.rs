@@ -38,6 +38,9 @@ pub const CLOSE_AFTER: Duration = Duration::from_millis(500);
 /// How long a client is told that it has too many connections: it holds a place of others meanwhile.
 pub const TELL_FOR: Duration = Duration::from_secs(1);
 
+/// Streams of a connection on which only probes are answered.
+const PROBES_AT_ONCE: u32 = 4;
+
 /// The one HTTP/1 parser configuration.
 pub fn http1_builder(limits: &ConnectionLimits, probes_only: bool) -> hyper1::Builder {
     let mut builder = hyper1::Builder::new();
@@ -62,11 +65,12 @@ pub fn http2_builder(
     executor: StreamExecutor,
     limits: &ConnectionLimits,
     http2: &Http2Limits,
+    probes_only: bool,
 ) -> hyper2::Builder<StreamExecutor> {
     let mut builder = hyper2::Builder::new(executor);
     builder
         .auto_date_header(false)
-        .max_concurrent_streams(http2.max_concurrent_streams)
+        .max_concurrent_streams(if probes_only { PROBES_AT_ONCE } else { http2.max_concurrent_streams })
         .max_local_error_reset_streams(http2.max_local_error_resets)
         .initial_stream_window_size(http2.stream_window)
         .initial_connection_window_size(http2.connection_window)
@@ -266,8 +270,11 @@ async fn linger<T: Transport>(transport: T, last: &[u8], more: bool, state: &Con
 /// Makes room, or makes an end.
 async fn abort<T: Transport>(transport: T, state: &ConnState, context: &Context) {
     if state.probe_only().is_some() {
-        let refusal = Refusal::new(Reason::TooManyConnections, "the connection made room for another")
-            .limit("limits.max_connections");
+        let (reason, limit) = match state.probe_only() {
+            Some(Scarce::Memory) => (Reason::Overloaded, "limits.memory"),
+            _ => (Reason::TooManyConnections, "limits.max_connections"),
+        };
+        let refusal = Refusal::new(reason, "the connection made room for another").limit(limit);
         // Told in passing: its place is needed now, and it has sent nothing that would be in the
         // way of a close.
         let answer = context.refuse(refusal, state.peer().ip(), Protocol::Http1);

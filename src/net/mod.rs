@@ -27,6 +27,7 @@ mod proxy_protocol;
 pub mod registry;
 pub mod send_watch;
 mod service;
+mod stamp;
 pub mod state;
 pub mod transport;
 mod upload;

@@ -66,6 +66,10 @@ pub(crate) async fn read<T: Transport>(
             None => (deadline, Woken::Idle),
         };
         ready!(clock.as_mut().wait_until(at, cx));
+        if idle && transport.has_unread() {
+            // The runtime has not heard of it yet, and wakes this task when it does.
+            return Poll::Pending;
+        }
         Poll::Ready(woken)
     })
     .await

@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
-use super::state::Stamp;
+use super::stamp::Stamp;
 
 /// Milliseconds that a pace is taken over.
 const SPAN: u64 = 1000;

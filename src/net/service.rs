@@ -25,7 +25,9 @@ use super::upload::Upload;
 use crate::body::BoxError;
 use crate::exchange::Exchange;
 use crate::lifecycle::Phase;
+use crate::memory::{Charge, Purpose, STREAM};
 use crate::protocol::Protocol;
+use crate::refusal::Reason;
 
 /// Everything between the connection and the handler.
 pub trait Stack:
@@ -107,6 +109,14 @@ impl<S> ConnService<S> {
 }
 
 impl<S> ConnService<S> {
+    /// Charges what a stream holds whatever becomes of it; `None` where there is no room.
+    fn stream_memory(&self) -> Option<Charge> {
+        let charge = self.context.memory.open(self.state.share().cloned());
+        // Those of probes are few, and paid for with their connection.
+        let paid = self.state.probe_only().is_some() || charge.add(STREAM, Purpose::Work).is_ok();
+        paid.then_some(charge)
+    }
+
     /// The route is known by now, and with it how slowly its answers may be taken.
     fn hold_to_route(&self, running: &Running) {
         let common = self.context.limits.send;
@@ -127,20 +137,26 @@ impl<S> ConnService<S> {
 
 impl<S: Stack> hyper::service::Service<Request<Incoming>> for ConnService<S> {
     type Response = Response<ConnBody<S::Body>>;
-    type Error = Infallible;
+    type Error = h2::Error;
     type Future = ConnFuture<S::Future>;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        let stream = match &self.wire {
+            Wire::Http1(_) => None,
+            Wire::Http2(streams) => match self.stream_memory() {
+                Some(charge) => Some(streams.open(charge)),
+                None => {
+                    self.context.refused(Reason::Overloaded, self.state.peer().ip(), Protocol::Http2);
+                    return ConnFuture { inner: None, number: 0, waits: false, running: None };
+                }
+            },
+        };
         let (exchange, number) = self.exchange(&request);
         if request.body().is_end_stream() {
             exchange.body_ends();
         }
         let exchange = Arc::new(exchange);
         request.extensions_mut().insert(exchange.clone());
-        let stream = match &self.wire {
-            Wire::Http1(_) => None,
-            Wire::Http2(streams) => Some(streams.open()),
-        };
         let upload_wire = self.wire.clone();
         let running = Running {
             state: self.state.clone(),
@@ -155,7 +171,9 @@ impl<S: Stack> hyper::service::Service<Request<Incoming>> for ConnService<S> {
         let inner = self.stack.borrow_mut().call(request);
         running.exchange.called();
         self.hold_to_route(&running);
-        ConnFuture { inner, number, running: Some(running) }
+        // A client that sends many requests at once has them served one by one, and others in between.
+        let waits = matches!(self.wire, Wire::Http1(_)) && self.state.takes_turn();
+        ConnFuture { inner: Some(inner), number, waits, running: Some(running) }
     }
 }
 
@@ -175,9 +193,11 @@ impl Running {
 pin_project! {
     /// The answer on its way to the connection.
     pub(crate) struct ConnFuture<F> {
+        // `None`: the stream is refused, and may be asked for again (RFC 9113 section 8.7).
         #[pin]
-        inner: F,
+        inner: Option<F>,
         number: u64,
+        waits: bool,
         running: Option<Running>,
     }
 }
@@ -187,11 +207,18 @@ where
     F: Future<Output = Result<Response<B>, Infallible>>,
     B: Body,
 {
-    type Output = Result<Response<ConnBody<B>>, Infallible>;
+    type Output = Result<Response<ConnBody<B>>, h2::Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let mut response = match ready!(this.inner.poll(cx)) {
+        let Some(inner) = this.inner.as_pin_mut() else {
+            return Poll::Ready(Err(h2::Reason::REFUSED_STREAM.into()));
+        };
+        if std::mem::take(this.waits) {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let mut response = match ready!(inner.poll(cx)) {
             Ok(response) => response,
             Err(never) => match never {},
         };

@@ -14,6 +14,7 @@ use super::admission::{ClientPermit, Permits};
 use super::progress::Progress;
 use super::registry::Entry;
 use super::send_watch::SendLimits;
+use super::stamp::Stamp;
 use crate::exchange::Scarce;
 use crate::memory::{Charge, Share};
 use crate::refusal::Refusal;
@@ -33,24 +34,6 @@ pub enum Order {
 /// Milliseconds that the news of the end may take to a client and back (RFC 9113 section 6.8 asks
 /// for a round trip): a client that is busy or far away still has what it sent before served.
 const TELLING: u64 = 2000;
-
-/// A moment, or none, that several parties read and write.
-#[derive(Debug, Default)]
-pub struct Stamp(AtomicU64);
-
-impl Stamp {
-    pub(super) fn set(&self, at: u64) {
-        self.0.store(at + 1, Ordering::Relaxed);
-    }
-
-    pub(super) fn clear(&self) {
-        self.0.store(0, Ordering::Relaxed);
-    }
-
-    pub(super) fn get(&self) -> Option<u64> {
-        self.0.load(Ordering::Relaxed).checked_sub(1)
-    }
-}
 
 /// The client that a trusted proxy named in front of its connection.
 #[derive(Debug)]
@@ -82,6 +65,7 @@ pub struct ConnState {
     requests: AtomicU64,
     cancelled: AtomicU64,
     in_flight: AtomicU32,
+    had_turn: AtomicBool,
     answering: AtomicBool,
     upgraded: AtomicBool,
     body_left: AtomicBool,
@@ -122,6 +106,7 @@ impl ConnState {
             requests: AtomicU64::new(0),
             cancelled: AtomicU64::new(0),
             in_flight: AtomicU32::new(0),
+            had_turn: AtomicBool::new(false),
             answering: AtomicBool::new(false),
             upgraded: AtomicBool::new(false),
             body_left: AtomicBool::new(false),
@@ -281,6 +266,19 @@ impl ConnState {
     fn count_request(&self) -> u64 {
         self.in_flight.fetch_add(1, Ordering::AcqRel);
         self.requests.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// The connection has a turn: one request is served in it.
+    pub fn turn(&self) {
+        self.had_turn.store(false, Ordering::Relaxed);
+    }
+
+    /// A request begins; whether another has begun in the same turn.
+    pub fn takes_turn(&self) -> bool {
+        // One task reads and writes it.
+        let had = self.had_turn.load(Ordering::Relaxed);
+        self.had_turn.store(true, Ordering::Relaxed);
+        had
     }
 
     /// A response head is on its way out.

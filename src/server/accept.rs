@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::net::TcpStream;
@@ -11,7 +12,7 @@ use crate::exchange::Scarce;
 use crate::lifecycle::Phase;
 use crate::memory::{Purpose, WAITING};
 use crate::net::Stack;
-use crate::net::admission::{Admission, Admitted};
+use crate::net::admission::{Admission, Admitted, RESERVE};
 use crate::net::connection;
 use crate::net::context::Context;
 use crate::net::eviction;
@@ -39,6 +40,8 @@ pub(crate) struct Acceptor<S> {
     pub context: Arc<Context>,
     /// What serves them.
     pub stack: S,
+    /// Connections that went to the reserve.
+    pub reserved: AtomicUsize,
 }
 
 impl<S: Stack> Acceptor<S> {
@@ -64,6 +67,14 @@ impl<S: Stack> Acceptor<S> {
         {
             self.admit(stream, peer, &told).await;
             left -= 1;
+        }
+    }
+
+    /// Lets those in the reserve have a turn, before so many come that the first of them would have to
+    /// make room.
+    async fn breathe(&self) {
+        if self.reserved.fetch_add(1, Ordering::Relaxed) % (RESERVE / 4) == 0 {
+            tokio::task::yield_now().await;
         }
     }
 
@@ -119,6 +130,9 @@ impl<S: Stack> Acceptor<S> {
             let _panics = panics;
             connection::serve(stream, state, context, stack).await;
         });
+        if probe_only.is_some() {
+            self.breathe().await;
+        }
     }
 
     /// Has another connection make room, if one can be spared.

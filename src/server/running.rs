@@ -4,6 +4,7 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use axum::Router;
@@ -201,5 +202,12 @@ impl BoundServer {
 
 fn acceptor<S>(port: Port, stack: S, registry: &Registry) -> Acceptor<S> {
     let Port { listener, admission, context } = port;
-    Acceptor { listener, admission, registry: registry.clone(), context, stack }
+    Acceptor {
+        listener,
+        admission,
+        registry: registry.clone(),
+        context,
+        stack,
+        reserved: AtomicUsize::new(0),
+    }
 }

@@ -14,6 +14,7 @@ use super::{BodyLimitsLayer, Verdict};
 use crate::body::BoxError;
 use crate::deadline::Deadline;
 use crate::exchange::Exchange;
+use crate::memory::BUFFERED;
 use crate::pace::Pace;
 use crate::refusal::{Reason, Refusal};
 
@@ -36,6 +37,8 @@ struct Watch {
     verdict: Verdict,
     exchange: Option<Arc<Exchange>>,
     size: u64,
+    /// What its connection's buffers, which are charged with it, still hold of it.
+    buffered: u64,
     pace: Option<Pace>,
     pause: Option<Pause>,
 }
@@ -61,7 +64,18 @@ impl<B> WatchedBody<B> {
         exchange: Option<Arc<Exchange>>,
     ) -> Self {
         let pace = limits.min_rate.map(|rate| Pace::new(rate, 0));
-        Self { body, watch: Some(Box::new(Watch { limits, verdict, exchange, size: 0, pace, pause: None })) }
+        Self {
+            body,
+            watch: Some(Box::new(Watch {
+                limits,
+                verdict,
+                exchange,
+                size: 0,
+                buffered: BUFFERED,
+                pace,
+                pause: None,
+            })),
+        }
     }
 }
 
@@ -91,7 +105,14 @@ impl Watch {
         if let Some(pace) = &mut self.pace {
             pace.moved(bytes);
         }
-        self.verdict.charge(bytes + PIECE).map_err(|refusal| self.refuse(refusal))
+        // Allocators round up, and buffers are not quite full.
+        let held = bytes + bytes / 8 + PIECE;
+        let paid = held.min(self.buffered);
+        self.buffered -= paid;
+        if held == paid {
+            return Ok(());
+        }
+        self.verdict.charge(held - paid).map_err(|refusal| self.refuse(refusal))
     }
 
     fn body_ends(&self) {

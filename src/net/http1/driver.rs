@@ -91,6 +91,7 @@ pub(crate) async fn drive<T: Transport, S: Stack>(
     let mut clock = pin!(Clock::default());
 
     let event = poll_fn(|cx| {
+        state.turn();
         state.stay_registered(cx.waker());
         if state.ordered(Order::Abort) {
             return Poll::Ready(Event::Abort);

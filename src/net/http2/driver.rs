@@ -80,7 +80,7 @@ pub(crate) async fn drive<T: Transport, S: Stack>(
     );
     let service = ConnService::new(stack, state.clone(), context.clone(), Wire::Http2(streams.clone()));
     let executor = StreamExecutor(streams.clone());
-    let builder = http2_builder(executor, &context.limits, limits);
+    let builder = http2_builder(executor, &context.limits, limits, state.probe_only().is_some());
     let event = {
         let mut connection = pin!(builder.serve_connection(TokioIo::new(io), service));
         let mut watch = Watch::new(state, context, &streams);

@@ -14,6 +14,7 @@ use bytes::{Buf, Bytes};
 use tokio::time::Instant;
 
 use super::purse::Purse;
+use crate::memory::Charge;
 use crate::net::send_watch::{SendLimits, SendWatch};
 
 /// All answers of a connection.
@@ -42,6 +43,7 @@ struct Watched {
 /// One answer on its way out.
 #[derive(Debug)]
 pub struct OutStream {
+    charge: Charge,
     streams: Weak<Streams>,
     outstanding: AtomicUsize,
     delivered: AtomicU64,
@@ -70,8 +72,10 @@ impl Streams {
     }
 
     /// A stream whose request has just been read.
-    pub fn open(self: &Arc<Self>) -> Arc<OutStream> {
+    /// What it holds is `charge`d until its last byte has left.
+    pub fn open(self: &Arc<Self>, charge: Charge) -> Arc<OutStream> {
         let stream = Arc::new(OutStream {
+            charge,
             streams: Arc::downgrade(self),
             outstanding: AtomicUsize::new(0),
             delivered: AtomicU64::new(0),
@@ -211,6 +215,14 @@ impl OutStream {
     /// The answer has been handed over whole, or given up.
     pub fn finish(&self) {
         self.finished.store(true, Ordering::Release);
+        self.settle();
+    }
+
+    /// Pays back once it is over.
+    fn settle(&self) {
+        if self.is_over() {
+            self.charge.release();
+        }
     }
 
     fn is_over(&self) -> bool {
@@ -275,6 +287,7 @@ impl OutBuf {
             }
             stream.delivered.fetch_add(bytes as u64, Ordering::Relaxed);
             let before = stream.outstanding.fetch_sub(bytes, Ordering::AcqRel);
+            stream.settle();
             if before == bytes && stream.awaited.load(Ordering::Acquire) {
                 stream.waker.wake();
             }
@@ -309,6 +322,7 @@ impl Drop for OutBuf {
             && let Some(stream) = &self.stream
         {
             stream.outstanding.fetch_sub(self.size, Ordering::AcqRel);
+            stream.settle();
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Who is reset, and who only waits for a turn.
 
 use super::*;
+use crate::memory::MemoryAccount;
 use crate::units::Rate;
 
 const RATE: u64 = 500;
@@ -13,7 +14,7 @@ fn streams() -> Arc<Streams> {
 fn open(streams: &Arc<Streams>, count: usize) -> Vec<(Arc<OutStream>, OutBuf)> {
     let answer = || Bytes::from(vec![b'a'; 1 << 20]);
     (0..count)
-        .map(|_| streams.open())
+        .map(|_| streams.open(MemoryAccount::new(u64::MAX).open(None)))
         .map(|stream| (stream.clone(), OutBuf::new(answer(), Some(&stream))))
         .collect()
 }
