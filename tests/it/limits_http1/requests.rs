@@ -115,3 +115,34 @@ fn a_refusal_with_a_whole_body_keeps_the_connection_in_step() {
     }
     assert_eq!(rejections(&server.metrics(), "overloaded"), 1.0);
 }
+
+#[test]
+fn requests_sent_at_once_are_served_in_turn_with_those_of_others() {
+    const EACH: usize = 300;
+    let server = Server::start(&[("NESSEN_SERVER_WORKERS", "1")]);
+    let paths: Vec<String> = (0..4).map(|number| format!("/badge/client/{number}.svg")).collect();
+    let mut greedy: Vec<Conn> = paths.iter().map(|_| server.connect()).collect();
+    for (conn, path) in greedy.iter_mut().zip(&paths) {
+        conn.send(&get(path).repeat(EACH));
+    }
+    for conn in &mut greedy {
+        for number in 0..EACH {
+            assert_eq!(conn.read_response().status, 200, "{number}");
+        }
+    }
+    let all = || server.log().iter().filter(|line| line["method"] == "GET").count() == EACH * paths.len();
+    assert_eventually(PATIENCE, "a line for each", all);
+    // While all four had something to ask, they were served by turns. (Not throughout: a socket in which
+    // something has come is looked at now and then.)
+    let log = server.log();
+    let served: Vec<&str> = log.iter().filter_map(|line| line["path"].as_str()).collect();
+    let first = |path: &String| served.iter().position(|other| other == path);
+    let last = |path: &String| served.iter().rposition(|other| other == path);
+    let begun = paths.iter().filter_map(first).max().unwrap();
+    let ended = paths.iter().filter_map(last).min().unwrap();
+    assert!(begun + EACH / 2 < ended, "they did not ask at the same time: {begun} to {ended}");
+    let between = &served[begun..ended];
+    let runs = between.chunk_by(|one, next| one == next).map(<[_]>::len);
+    let by_turns: usize = runs.clone().filter(|run| *run <= 2).sum();
+    assert!(by_turns > between.len() / 2, "{by_turns} of {}: {:?}", between.len(), runs.collect::<Vec<_>>());
+}

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::support::http1::Conn;
-use crate::support::http2::{H2, request, window_update};
+use crate::support::http2::{H2, REFUSED_STREAM, get, request, window_update};
 use crate::support::server::Server;
 use crate::support::{PATIENCE, assert_eventually};
 
@@ -163,4 +163,32 @@ fn windows_are_as_wide_as_configured() {
     h2.assert_serves(1);
     assert_eq!((h2.settings.get(&INITIAL_WINDOW), h2.settings.get(&3)), (Some(&100_000), Some(&7)));
     assert_eq!(65_535 + h2.credit(0), 300_000);
+}
+
+#[test]
+fn streams_that_are_never_read_cannot_outgrow_the_memory() {
+    // 5.5 MiB beside what is set aside, of which each stream has 4 KiB at least.
+    let server = Server::start(&[
+        ("MEMORY_BUDGET", "8MiB"),
+        ("MAX_CONNECTIONS", "100"),
+        ("MAX_CONNECTIONS_PER_IP", "off"),
+        ("NESSEN_LIMITS_MIN_SEND_RATE", "off"),
+    ]);
+    let mut held: Vec<H2> = (0..20).map(|_| H2::open_with(server.address, &[(INITIAL_WINDOW, 0)])).collect();
+    let gets: Vec<u8> = (0..100).flat_map(|number| get(number * 2 + 1, "/favicon.svg")).collect();
+    for h2 in &mut held {
+        h2.send(&gets);
+    }
+    let mut refused = 0;
+    for h2 in &mut held {
+        h2.pump_for(Duration::from_millis(100));
+        // They may be asked for again (RFC 9113 section 8.7), and took nothing.
+        refused += h2.answers.values().filter(|answer| answer.reset == Some(REFUSED_STREAM)).count();
+    }
+    let bound = (5 << 20) / (4 << 10) + 200;
+    assert!(refused >= 2000 - bound, "{refused} of 2000 streams were refused");
+    assert_eq!(server.get("/health").status, 200);
+    drop(held);
+    assert_eventually(PATIENCE, "everybody to be served", || server.get("/").status == 200);
+    assert!(server.rejections("overloaded") >= refused as f64);
 }
