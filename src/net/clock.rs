@@ -45,7 +45,11 @@ impl Clock {
             {
                 return Poll::Pending;
             } else {
-                match this.looks.again(at + GRAIN, now) {
+                // SECURITY: late is the timer that was set, if one was. What is overdue without one, since
+                // a client wakes the connection again and again, must not be put off each time.
+                let set = this.sleep.as_ref().as_pin_ref().filter(|sleep| sleep.is_elapsed());
+                let due = set.map_or(now, |sleep| sleep.deadline());
+                match this.looks.again(due, now) {
                     Some(next) => next,
                     None => return Poll::Ready(()),
                 }

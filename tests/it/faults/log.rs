@@ -58,7 +58,7 @@ fn a_reader_that_stalls_costs_lines_and_is_told_how_many() {
     let held = Held::by(&server);
     let before = dropped(&server);
     let slowest = requests(&server, 1500);
-    assert!(slowest < Duration::from_secs(2), "a request took {slowest:?}");
+    assert!(slowest < Duration::from_secs(10), "a request took {slowest:?}");
     assert_probes(&server);
     held.assert_no_more(&server);
     assert_eventually(PATIENCE, "further lines that were dropped", || dropped(&server) >= before + 1000.0);
