@@ -16,6 +16,7 @@ const PAGES: [&str; 15] = [
     "SECURITY.md",
     "docs/threat-model.md",
     "docs/CONFIGURATION.md",
+    "docs/hardening-report.md",
     "docs/probe.md",
     "docs/proxy.md",
     "docs/routes.md",
