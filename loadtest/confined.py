@@ -1,5 +1,5 @@
 """A server under a memory limit: in a memory cgroup of its own (v1 or v2), or in a container."""
-import os, re, resource, signal, subprocess, time, urllib.request
+import itertools, os, re, resource, signal, subprocess, time, urllib.request
 
 MIB = 1 << 20
 FILES = 65536
@@ -40,6 +40,7 @@ def write(path, text):
 class Group:
     """A memory cgroup, and what it counts."""
 
+    numbers = itertools.count(1)
     NAMES = {1: ("memory.limit_in_bytes", "memory.max_usage_in_bytes", "memory.oom_control"),
              2: ("memory.max", "memory.peak", "memory.events")}
 
@@ -53,7 +54,7 @@ class Group:
         version, root = controller()
         if version == 2 and "memory" not in read(f"{root}/cgroup.subtree_control").split():
             write(f"{root}/cgroup.subtree_control", "+memory")
-        folder = f"{root}/nessen-hardening-{os.getpid()}-{limit // MIB}"
+        folder = f"{root}/nessen-hardening-{os.getpid()}-{next(cls.numbers)}"
         try:
             os.mkdir(folder)
         except OSError as error:

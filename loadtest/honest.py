@@ -9,7 +9,7 @@ long it waits behind a load on the same core.
 """
 import collections, errno, gc, heapq, json, os, re, select, socket, sys, time
 
-GET = b"GET / HTTP/1.1\r\nHost: localhost\r\n%s\r\n"
+GET = b"GET /favicon.svg HTTP/1.1\r\nHost: localhost\r\n%s\r\n"
 POST = b"POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1024\r\n\r\n" + b"n" * 1024
 CLOSE = b"Connection: close\r\n"
 USERS, PROBES = "127.0.1.1", "127.0.1.2"
@@ -92,7 +92,8 @@ class Client:
         if status == b"200":
             self.crowd.period[self.kind].waits.append(waited)
         elif code := re.search(rb'"code":"([A-Z0-9_]+)"', self.got) if status in (b"503", b"429") else None:
-            self.crowd.period[self.kind].refused[f"{int(status)} {code.group(1).decode().lower()}"] += 1
+            how = "kept" if self.reused else "new"
+            self.crowd.period[self.kind].refused[f"{int(status)} {code.group(1).decode().lower()}, {how} {self.request[:4].decode().strip()}"] += 1
         else:
             self.crowd.period[self.kind].failed[f"status {status.decode('ascii', 'replace')}"] += 1
         self.over(close=last or not self.kept)

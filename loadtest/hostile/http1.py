@@ -12,14 +12,14 @@ class Idle(Connection):
 
     def begin(self):
         if self.number % 2:
-            self.send(b"GET / HTTP/1.1\r\n" + HOST + b"\r\n")
+            self.send(b"GET /favicon.svg HTTP/1.1\r\n" + HOST + b"\r\n")
 
 
 class SlowHead(Connection):
     """A head of which a byte comes each second."""
 
     def begin(self):
-        self.send(b"GET / HTTP/1.1\r\n" + HOST + b"X-Slow: ")
+        self.send(b"GET /favicon.svg HTTP/1.1\r\n" + HOST + b"X-Slow: ")
 
     def tick(self):
         self.send(b"a")
@@ -29,7 +29,7 @@ class BigSlowHead(SlowHead):
     """The same, behind 14 KiB of fields."""
 
     def begin(self):
-        self.send(b"GET / HTTP/1.1\r\n" + HOST + b"".join(b"X-%d: %s\r\n" % (n, b"a" * 1024) for n in range(14)) + b"X-Slow: ")
+        self.send(b"GET /favicon.svg HTTP/1.1\r\n" + HOST + b"".join(b"X-%d: %s\r\n" % (n, b"a" * 1024) for n in range(14)) + b"X-Slow: ")
 
 
 class SlowBody(Connection):
@@ -93,7 +93,7 @@ class Churn(Connection):
     ticks = False
 
     def begin(self):
-        self.send(b"GET / HTTP/1.1\r\n" + HOST + b"\r\n")
+        self.send(b"GET /favicon.svg HTTP/1.1\r\n" + HOST + b"\r\n")
         if self.number % 2:
             self.end(by_us=True)
 
@@ -105,7 +105,7 @@ class Flood(Connection):
     """Requests as fast as they are answered."""
 
     ticks = False
-    batch = b"GET / HTTP/1.1\r\n" + HOST + b"\r\n"
+    batch = b"GET /favicon.svg HTTP/1.1\r\n" + HOST + b"\r\n"
 
     def begin(self):
         self.send(self.batch)

@@ -27,7 +27,7 @@ def block(method=b"\x82", path=b"/", more=b""):
     return method + b"\x86" + (b"\x84" if path == b"/" else b"\x04" + text(path)) + b"\x01" + text(b"localhost") + more
 
 
-GET, POST = block(), block(b"\x83", b"/echo")
+GET, POST = block(path=b"/favicon.svg"), block(b"\x83", b"/echo")
 ALL = range(1, 2 * STREAMS, 2)
 WIDE = frame(WINDOW_UPDATE, 0, 0, (0x7FFF_0000).to_bytes(4, "big"))
 
