@@ -83,9 +83,8 @@ class Group:
                 write(self.highest, "0")
             else:
                 # Since Linux 6.12, and for this descriptor alone.
-                self.kept = self.kept or open(self.highest, "r+")
-                self.kept.write("reset\n")
-                self.kept.flush()
+                self.kept = self.kept or open(self.highest, "r+b", buffering=0)
+                self.kept.write(b"reset\n")
         except OSError:
             self.kept = None
 

@@ -210,6 +210,19 @@ def test_ctrl_c_leaves_nothing(limited, binary):
     assert not list(Path(root).glob(f"nessen-hardening-{script.pid}-*"))
 
 
+@pytest.mark.parametrize(("version", "files"), [
+    (1, {"memory.limit_in_bytes": "67108864\n", "memory.max_usage_in_bytes": "4096\n",
+         "memory.oom_control": "oom_kill_disable 0\nunder_oom 0\noom_kill 2\n"}),
+    (2, {"memory.max": "67108864\n", "memory.peak": "4096\n",
+         "memory.events": "low 0\nhigh 0\nmax 7\noom 5\noom_kill 2\noom_group_kill 0\n"}),
+])
+def test_either_version_of_cgroups_is_read(version, files, tmp_path):
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    group = confined.Group(version, str(tmp_path))
+    assert (group.peak(), group.killed()) == (4096, 2)
+
+
 def test_frames_are_made_as_they_are_defined():
     """RFC 9113 section 4.1, RFC 7541 appendix C.3.1."""
     assert http2.frame(http2.PING, http2.ACK, 1, b"12345678") == b"\x00\x00\x08\x06\x01\x00\x00\x00\x0112345678"
