@@ -8,7 +8,7 @@ use crate::config::keys;
 use crate::refusal::Reason;
 use crate::telemetry::names;
 
-const PAGES: [&str; 15] = [
+const PAGES: [&str; 16] = [
     "README.md",
     "ARCHITECTURE.md",
     "CHANGELOG.md",
