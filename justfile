@@ -73,6 +73,14 @@ deploy *arguments: build deploy-tools
 deploy-docker *arguments: build deploy-tools
     PATH="$PWD/target/deploy-tools/bin:$PATH" pytest tests/deploy -m docker {{ arguments }}
 
+# Attacks on the built binary under memory limits, as root: about 12 minutes, into docs/hardening-report.md
+hardening *arguments: build
+    loadtest/hardening {{ arguments }}
+
+# Half an hour of honest and hostile load, and what is left of it
+soak *arguments: build
+    loadtest/soak {{ arguments }}
+
 # Everything that a change has to pass
 ci:
     .ci/run

@@ -8,7 +8,7 @@ use crate::config::keys;
 use crate::refusal::Reason;
 use crate::telemetry::names;
 
-const PAGES: [&str; 15] = [
+const PAGES: [&str; 16] = [
     "README.md",
     "ARCHITECTURE.md",
     "CHANGELOG.md",
@@ -16,6 +16,7 @@ const PAGES: [&str; 15] = [
     "SECURITY.md",
     "docs/threat-model.md",
     "docs/CONFIGURATION.md",
+    "docs/hardening-report.md",
     "docs/probe.md",
     "docs/proxy.md",
     "docs/routes.md",
