@@ -77,11 +77,6 @@ impl SendWatch {
     pub fn stall(&self, blocked_since: Instant) -> Instant {
         blocked_since + self.limits.timeout
     }
-
-    /// The moment at which nothing has been taken for too long, whatever the pace.
-    pub fn stall(&self, blocked_since: Instant) -> Instant {
-        blocked_since + self.limits.timeout
-    }
 }
 
 #[cfg(test)]
