@@ -285,7 +285,7 @@ async fn abort<T: Transport>(transport: T, state: &ConnState, context: &Context)
 async fn end_http2<T: Transport>(end: http2::End<T>, state: &ConnState, context: &Context) {
     match end {
         http2::End::Closed => {}
-        http2::End::Linger(transport) => linger(transport, &[], false, state).await,
+        http2::End::Linger(transport, last) => linger(transport, &last, true, state).await,
         http2::End::Refused(transport, reason, last) => {
             context.refused(reason, state.peer().ip(), Protocol::Http2);
             let Some(transport) = transport else { return };

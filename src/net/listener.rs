@@ -5,7 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::{Domain, Protocol, SockFilter, SockRef, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 
@@ -22,6 +22,8 @@ const LOG_EVERY: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Listener {
     socket: TcpListener,
+    /// Nobody else holds the socket: it is closed when we close it.
+    ours: bool,
     address: SocketAddr,
     /// A descriptor kept back, so that a connection can still be taken and closed when there is
     /// no other: otherwise it would stay in the queue, and the queue stay readable.
@@ -31,13 +33,23 @@ pub struct Listener {
     logged: Option<Instant>,
 }
 
+/// Drops packets that ask for a connection, and no others: SYN without ACK among the flags, which are
+/// byte 13 of a TCP header. Classic BPF: load, mask, compare, and two ways to return.
+const NO_SYN: [SockFilter; 5] = [
+    SockFilter::new(0x30, 0, 0, 13),
+    SockFilter::new(0x54, 0, 0, 0x12),
+    SockFilter::new(0x15, 0, 1, 0x02),
+    SockFilter::new(0x06, 0, 0, 0),
+    SockFilter::new(0x06, 0, 0, u32::MAX),
+];
+
 impl Listener {
     /// Binds and listens.
     ///
     /// # Errors
     /// The address is in use, not ours, or not permitted.
     pub fn bind(address: SocketAddr) -> io::Result<Self> {
-        Self::adopt(listen(address)?)
+        Ok(Self { ours: true, ..Self::adopt(listen(address)?)? })
     }
 
     /// Takes over a socket that listens already, whoever opened it.
@@ -56,6 +68,7 @@ impl Listener {
         Ok(Self {
             socket,
             address,
+            ours: false,
             spare: File::open("/dev/null").ok(),
             pause: SHORTEST_PAUSE,
             failures: 0,
@@ -86,6 +99,17 @@ impl Listener {
     pub async fn accept_waiting(&mut self) -> Option<(TcpStream, SocketAddr)> {
         // One turn of the reactor, so that readiness it has not told us of yet is seen.
         tokio::time::timeout(Duration::from_millis(1), self.socket.accept()).await.ok()?.ok()
+    }
+
+    /// Begins no more connections, while those that have begun still come to be accepted. Closed with
+    /// a connection on its way into the queue, the socket would reset it, and with it the request
+    /// that its client has sent already. Returns whether the system can do that.
+    ///
+    /// A client that connects meanwhile is not answered; it asks again after a second, and is refused
+    /// then. A socket that somebody else keeps open resets nobody when we close it, and must not be
+    /// made deaf for whoever gets it next.
+    pub fn stop_handshakes(&self) -> bool {
+        self.ours && SockRef::from(&self.socket).attach_filter(&NO_SYN).is_ok()
     }
 
     async fn failed(&mut self, error: &io::Error) {

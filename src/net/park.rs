@@ -66,8 +66,9 @@ pub(crate) async fn read<T: Transport>(
             None => (deadline, Woken::Idle),
         };
         ready!(clock.as_mut().wait_until(at, cx));
-        if idle && transport.has_unread() {
-            // The runtime has not heard of it yet, and wakes this task when it does.
+        if idle && transport.has_input() {
+            // It came while this was on its way to being closed, and the next look sees it.
+            cx.waker().wake_by_ref();
             return Poll::Pending;
         }
         Poll::Ready(woken)

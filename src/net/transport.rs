@@ -1,5 +1,6 @@
 //! What a connection runs over: a TCP socket, later TLS on one, in tests a pipe in memory.
 
+use std::io;
 use std::mem::MaybeUninit;
 
 use socket2::SockRef;
@@ -12,9 +13,9 @@ pub trait Transport: AsyncRead + AsyncWrite + Unpin + Send + 'static {
     /// still holds for a client that does not read is thrown away with it.
     fn reset_on_drop(&self);
 
-    /// Whether something has come that was not read yet, as the system knows it at this moment: what
-    /// the runtime knows may be older.
-    fn has_unread(&self) -> bool;
+    /// Whether something waits to be read, were it the end. The system itself is asked, where there is
+    /// one: what the runtime knows of a socket is as old as its last look at all of them.
+    fn has_input(&self) -> bool;
 }
 
 impl Transport for TcpStream {
@@ -23,16 +24,17 @@ impl Transport for TcpStream {
         let _ = self.set_zero_linger();
     }
 
-    fn has_unread(&self) -> bool {
+    fn has_input(&self) -> bool {
         let mut byte = [MaybeUninit::uninit()];
-        SockRef::from(self).peek(&mut byte).is_ok_and(|read| read > 0)
+        let seen = SockRef::from(self).peek(&mut byte);
+        !matches!(seen, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }
 }
 
 impl Transport for tokio::io::DuplexStream {
     fn reset_on_drop(&self) {}
 
-    fn has_unread(&self) -> bool {
+    fn has_input(&self) -> bool {
         false
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, watch};
+use tokio::time::{Instant, timeout_at};
 
 use crate::exchange::Scarce;
 use crate::lifecycle::Phase;
@@ -24,6 +25,9 @@ use crate::protocol::Protocol;
 use crate::random;
 use crate::refusal::{Reason, Refusal};
 use crate::telemetry::Metrics;
+
+/// How long the handshakes that have begun have to end before the listener closes: a round trip.
+const HANDSHAKE: Duration = Duration::from_millis(100);
 
 /// How often the tasks of connections that are to go get their turn before another is refused.
 const BREATHS: usize = 8;
@@ -62,10 +66,18 @@ impl<S: Stack> Acceptor<S> {
         }
         // SECURITY: bounded, since a client that keeps connecting must not keep us from closing.
         let mut left = 4096;
-        while left > 0
-            && let Some((stream, peer)) = self.listener.accept_waiting().await
-        {
-            self.admit(stream, peer, &told).await;
+        let until = Instant::now() + if self.listener.stop_handshakes() { HANDSHAKE } else { Duration::ZERO };
+        while left > 0 {
+            let accepted = match timeout_at(until, self.listener.accept()).await {
+                Ok(accepted) => accepted,
+                Err(_) => match self.listener.accept_waiting().await {
+                    None => break,
+                    waiting => waiting,
+                },
+            };
+            if let Some((stream, peer)) = accepted {
+                self.admit(stream, peer, &told).await;
+            }
             left -= 1;
         }
     }

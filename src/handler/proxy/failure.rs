@@ -116,13 +116,16 @@ impl Failure {
     pub(super) fn of_http2<T>(error: &TrySendError<T>) -> Self {
         // A stream that was refused, or came after the last one that counts, was not looked at
         // (RFC 9113 sections 6.8 and 8.7).
-        let left_out = |error: &h2::Error| match error.reason() {
-            Some(h2::Reason::REFUSED_STREAM) => true,
-            Some(h2::Reason::NO_ERROR) => error.is_go_away() && error.is_remote(),
-            _ => false,
-        };
-        let unseen = error.message().is_some() || cause(error.error()).is_some_and(left_out);
+        let refused = |error: &h2::Error| error.reason() == Some(h2::Reason::REFUSED_STREAM);
+        let unseen = error.message().is_some()
+            || is_leaving(error.error())
+            || cause(error.error()).is_some_and(refused);
         Self { sent: !unseen, stale: unseen, ..Self::of(error.error()) }
+    }
+
+    /// The same, of a request of which nothing was sent on a connection that had been in use.
+    pub(super) fn unsent(self) -> Self {
+        Self { sent: false, stale: true, ..self }
     }
 
     fn of(error: &hyper::Error) -> Self {
@@ -172,6 +175,17 @@ fn is_exhaustion(error: &io::Error) -> bool {
     [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::ADDRNOTAVAIL]
         .iter()
         .any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+}
+
+/// Whether the connection ended, whoever ended it.
+pub(super) fn is_end(error: &hyper::Error) -> bool {
+    cause::<io::Error>(error).is_some_and(|it| it.kind() == io::ErrorKind::BrokenPipe)
+}
+
+/// Whether the upstream said GOAWAY in order: it takes no further request on this connection.
+pub(super) fn is_leaving(error: &hyper::Error) -> bool {
+    cause::<h2::Error>(error)
+        .is_some_and(|it| it.is_go_away() && it.is_remote() && it.reason() == Some(h2::Reason::NO_ERROR))
 }
 
 /// Whether it ended because what came from the upstream does not keep to HTTP/2. That the upstream

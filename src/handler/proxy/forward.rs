@@ -135,7 +135,9 @@ impl Journey {
             retries -= 1;
             series.retried();
             begun = Instant::now();
-            if !failure.stale {
+            // One whose kept connection had ended may well serve the next; one that takes nothing new
+            // is on its way out.
+            if !failure.stale || !failure.sent {
                 tried.push(lease.endpoint().address);
             }
         }
@@ -156,7 +158,10 @@ impl Journey {
     fn may_retry(&self, failure: &Failure) -> bool {
         failure.blame.is_some_and(|blame| blame != balance::Failure::Invalid)
             && (!failure.sent || self.is_idempotent())
-            && self.source.as_ref().is_none_or(|source| !source.has_begun())
+            && self.source.as_ref().is_none_or(|source| match failure.sent {
+                true => !source.has_begun(),
+                false => source.can_begin_again(),
+            })
     }
 
     fn is_idempotent(&self) -> bool {
@@ -204,7 +209,7 @@ impl Journey {
                 Some(source) => source.exact().map_or(Length::Open, Length::Exactly),
             },
         };
-        let body = self.source.as_ref().map_or(Upload::Empty, Source::lend);
+        let body = self.source.as_ref().map_or(Upload::Empty, |source| source.lend(!http1));
         // What is rare is boxed, here and below: this future is moved into one box with all that it
         // may ever hold.
         if !http1 {

@@ -15,7 +15,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::time::Instant;
 
 use super::failure::{self, Failure};
-use super::io::Socket;
+use super::io::{Socket, Watched};
 use super::upload::Upload;
 
 /// Streams on one connection before another is opened: what most servers allow.
@@ -46,7 +46,7 @@ pub(super) struct Http2 {
     opening: tokio::sync::Mutex<()>,
 }
 
-type Driven = Connection<TokioIo<Socket>, Upload, TokioExecutor>;
+type Driven = Connection<TokioIo<Watched>, Upload, TokioExecutor>;
 
 #[derive(Debug, Clone)]
 struct Shared {
@@ -56,6 +56,8 @@ struct Shared {
     streams: Arc<AtomicUsize>,
     /// It ended because what came was no HTTP/2.
     invalid: Arc<AtomicBool>,
+    /// The upstream has ended it, or it broke.
+    ended: Arc<AtomicBool>,
     /// Answers that have begun.
     answers: Arc<AtomicU64>,
     /// It is asked for nothing more.
@@ -110,7 +112,7 @@ impl Http2 {
         if let Some(stream) = self.existing() {
             return Ok(stream);
         }
-        let socket = Socket::connect(address).await?;
+        let (socket, ended) = Watched::new(Socket::connect(address).await?);
         let mut builder = Builder::new(TokioExecutor::new());
         builder
             .initial_stream_window_size(STREAM_WINDOW)
@@ -139,6 +141,7 @@ impl Http2 {
             connection,
             streams: Arc::new(AtomicUsize::new(1)),
             invalid,
+            ended,
             answers: Arc::default(),
             retired: Arc::default(),
         };
@@ -182,9 +185,23 @@ impl Stream {
         if answer.is_ok() {
             self.shared.answers.fetch_add(1, Ordering::Relaxed);
         }
-        answer.map_err(|error| match self.shared.invalid.load(Ordering::Acquire) {
-            true => Failure::invalid("the upstream does not speak HTTP/2"),
-            false => Failure::of_http2(&error),
+        answer.map_err(|error| {
+            if self.shared.invalid.load(Ordering::Acquire) {
+                return Failure::invalid("the upstream does not speak HTTP/2");
+            }
+            // We end a connection ourselves once it has no stream left that was opened. What fails with
+            // it then was still waiting to be.
+            let ours = !self.shared.ended.load(Ordering::Acquire) && failure::is_end(error.error());
+            let mut failure = Failure::of_http2(&error);
+            if ours {
+                failure = failure.unsent();
+            }
+            // A connection that is going away finishes what it has, and takes nothing new: whoever is
+            // asked next must not be sent into it as well.
+            if failure::is_leaving(error.error()) {
+                self.shared.retired.store(true, Ordering::Relaxed);
+            }
+            failure
         })
     }
 }

@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use atomic_waker::AtomicWaker;
@@ -16,10 +16,16 @@ use crate::body::BoxError;
 
 type Inner = UnsyncBoxBody<Bytes, BoxError>;
 
-/// A client's body, which one attempt after the other may try to send, until one has begun.
+/// Bytes of a body at most that are kept for another attempt.
+///
+/// SECURITY: each request in flight may hold them; they are within what one is reckoned to hold.
+const KEPT: usize = 4 << 10;
+
+/// A client's body, which one attempt after the other may try to send, until more of it has been read
+/// than is kept.
 #[derive(Debug)]
 pub(super) struct Source {
-    body: Mutex<Option<Inner>>,
+    held: Mutex<Held>,
     exact: Option<u64>,
     /// Whether the client was told to go on, or does not wait to be told.
     open: AtomicBool,
@@ -32,6 +38,32 @@ pub(super) struct Source {
     failed: AtomicBool,
 }
 
+/// The body, and what has been read of it.
+#[derive(Debug)]
+struct Held {
+    body: Inner,
+    /// All that was read, while it is little and somebody may want it again.
+    kept: Option<Vec<Bytes>>,
+    /// The attempt that may read.
+    attempt: u32,
+    /// The last attempt that has read anything.
+    reader: Option<u32>,
+    /// There is nothing more to be read.
+    done: bool,
+}
+
+impl Held {
+    fn keep(&mut self, frame: &Frame<Bytes>) {
+        let Some(kept) = &mut self.kept else { return };
+        let before: usize = kept.iter().map(Bytes::len).sum();
+        match frame.data_ref() {
+            // A copy: what was read may be a small part of a large buffer.
+            Some(data) if before + data.len() <= KEPT => kept.push(Bytes::copy_from_slice(data)),
+            _ => self.kept = None,
+        }
+    }
+}
+
 impl Source {
     /// A body; `waits` until [`Source::open`] if its client wants to be told to send it.
     pub(super) fn new<B>(body: B, waits: bool) -> Arc<Self>
@@ -40,7 +72,13 @@ impl Source {
     {
         Arc::new(Self {
             exact: body.size_hint().exact(),
-            body: Mutex::new(Some(body.boxed_unsync())),
+            held: Mutex::new(Held {
+                body: body.boxed_unsync(),
+                kept: None,
+                attempt: 0,
+                reader: None,
+                done: false,
+            }),
             open: AtomicBool::new(!waits),
             opened: AtomicWaker::new(),
             begun: AtomicBool::new(false),
@@ -88,9 +126,23 @@ impl Source {
         self.failed.load(Ordering::Acquire)
     }
 
-    /// What one attempt sends.
-    pub(super) fn lend(self: &Arc<Self>) -> Upload {
-        Upload::Lent { source: self.clone(), body: None }
+    /// What one attempt sends. With `keep`, the beginning of the body is kept for the next.
+    pub(super) fn lend(self: &Arc<Self>, keep: bool) -> Upload {
+        let mut held = self.held();
+        held.attempt += 1;
+        if keep && !self.has_begun() {
+            held.kept = Some(Vec::new());
+        }
+        Upload::Lent { source: self.clone(), attempt: held.attempt, at: 0 }
+    }
+
+    /// Whether another attempt can send the body from its beginning.
+    pub(super) fn can_begin_again(&self) -> bool {
+        !self.has_begun() || self.held().kept.is_some()
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -103,8 +155,10 @@ pub(super) enum Upload {
     Lent {
         /// Where it comes from.
         source: Arc<Source>,
-        /// Taken out with the first byte.
-        body: Option<Inner>,
+        /// Which attempt this is: once there is another, this one is over.
+        attempt: u32,
+        /// How much of what was kept has been sent.
+        at: usize,
     },
 }
 
@@ -116,28 +170,45 @@ impl Body for Upload {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let Self::Lent { source, body } = &mut *self else { return Poll::Ready(None) };
+        let Self::Lent { source, attempt, at } = &mut *self else { return Poll::Ready(None) };
         if !source.open.load(Ordering::Acquire) {
             source.opened.register(cx.waker());
             if !source.open.load(Ordering::Acquire) {
                 return Poll::Pending;
             }
         }
-        if body.is_none() {
-            source.begun.store(true, Ordering::Release);
-            *body = source.body.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let mut held = source.held();
+        if held.attempt != *attempt {
+            return Poll::Ready(Some(Err("the body is sent elsewhere".into())));
         }
-        let Some(inner) = body else {
+        if let Some(again) = held.kept.as_ref().and_then(|kept| kept.get(*at)) {
+            *at += 1;
+            return Poll::Ready(Some(Ok(Frame::data(again.clone()))));
+        }
+        if held.kept.is_none() && held.reader.is_some_and(|reader| reader != *attempt) {
             return Poll::Ready(Some(Err("the body has been sent elsewhere".into())));
-        };
-        let frame = Pin::new(&mut *inner).poll_frame(cx);
+        }
+        source.begun.store(true, Ordering::Release);
+        held.reader = Some(*attempt);
+        if held.done {
+            return Poll::Ready(None);
+        }
+        let frame = Pin::new(&mut held.body).poll_frame(cx);
         source.waiting.store(frame.is_pending(), Ordering::Release);
         let frame = ready!(frame);
         match &frame {
-            None => source.ends(),
+            None => {
+                held.done = true;
+                source.ends();
+            }
             Some(Err(_)) => source.failed.store(true, Ordering::Release),
-            Some(Ok(_)) if inner.is_end_stream() => source.ends(),
-            Some(Ok(_)) => {}
+            Some(Ok(frame)) => {
+                held.keep(frame);
+                *at += 1;
+                if held.body.is_end_stream() {
+                    source.ends();
+                }
+            }
         }
         Poll::Ready(frame.map(|frame| frame.map(filtered)))
     }
@@ -145,17 +216,23 @@ impl Body for Upload {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Empty => true,
-            Self::Lent { body, .. } => body.as_ref().is_some_and(Body::is_end_stream),
+            Self::Lent { source, at, .. } => {
+                source.has_begun() && {
+                    let held = source.held();
+                    let all = held.kept.as_ref().is_none_or(|kept| kept.len() <= *at);
+                    all && held.body.is_end_stream()
+                }
+            }
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Empty => SizeHint::with_exact(0),
-            Self::Lent { body: Some(body), .. } => body.size_hint(),
-            Self::Lent { source, body: None } => {
+            Self::Lent { source, at: 0, .. } => {
                 source.exact.map_or_else(SizeHint::default, SizeHint::with_exact)
             }
+            Self::Lent { source, .. } => source.held().body.size_hint(),
         }
     }
 }

@@ -32,7 +32,7 @@ pub(crate) enum End<T> {
     /// For this reason, with these bytes still to be sent.
     Refused(Option<T>, Reason, Vec<u8>),
     /// Over; the client may still be sending.
-    Linger(T),
+    Linger(T, Vec<u8>),
     /// Over, and nothing is left of it.
     Closed,
 }
@@ -135,8 +135,11 @@ pub(crate) async fn drive<T: Transport, S: Stack>(
             End::Refused(transport, Reason::MalformedRequest, say(Code::ProtocolError))
         }
         Event::Refused(reason) => End::Refused(transport, reason, say(Code::EnhanceYourCalm)),
-        Event::CloseIdle => transport.map_or(End::Closed, End::Linger),
-        Event::Done(Ok(())) => transport.map_or(End::Closed, End::Linger),
+        // What is on its way will not be looked at, and whoever sent it is told so.
+        Event::CloseIdle => {
+            transport.map_or(End::Closed, |transport| End::Linger(transport, say(Code::NoError)))
+        }
+        Event::Done(Ok(())) => transport.map_or(End::Closed, |transport| End::Linger(transport, Vec::new())),
         // h2 has said why already, where it could.
         Event::Done(Err(error)) => match reason(&error) {
             Some(reason) => End::Refused(transport, reason, Vec::new()),

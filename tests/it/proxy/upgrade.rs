@@ -171,6 +171,26 @@ fn the_drain_closes_tunnels_and_is_in_order() {
 }
 
 #[test]
+fn a_tunnel_whose_upstream_ignores_the_drain_lives_to_its_deadline() {
+    let upstream = Upstream::start();
+    let mut server = proxy(&upstream, &[("DRAIN_DELAY", "200ms"), ("SHUTDOWN_TIMEOUT", "1s")]);
+    let mut client = Client::open(server.address);
+    let mut request = handshake("t");
+    request.fields.retain(|(name, _)| name != "X-Fault");
+    assert_eq!(client.ask(&request.field("X-Fault", "upgrade-deaf")).status, 101);
+    assert!(Frame::read(client.wire()).is_some());
+    let began = Instant::now();
+    server.signal(Signal::TERM);
+    let (mut last, mut messages) = (began, 0);
+    while Frame::read(client.wire()).is_some() {
+        (last, messages) = (Instant::now(), messages + 1);
+    }
+    let talked = last - began;
+    assert!(talked > Duration::from_millis(1000), "cut off after {talked:?} and {messages} messages");
+    assert_eq!(server.exit_code(), 3, "cut off, and said not to be");
+}
+
+#[test]
 fn a_refused_upgrade_is_passed_on() {
     let upstream = Upstream::start();
     let server = proxy(&upstream, &[]);

@@ -8,7 +8,7 @@ use rustix::process::Signal;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::{Tally, assert_nothing_lost, replace, rounds, runtime};
+use super::{Backend, Tally, assert_nothing_lost, replace, rounds, runtime};
 use crate::support::PATIENCE;
 
 /// One answer, or why it did not come whole.
@@ -32,10 +32,13 @@ async fn exchange(stream: &mut TcpStream, body: &str) -> Result<bool, String> {
 fn whole(answer: &[u8], body: &str) -> Result<Option<bool>, String> {
     let text = String::from_utf8_lossy(answer);
     let Some((head, rest)) = text.split_once("\r\n\r\n") else { return Ok(None) };
-    if !head.starts_with("HTTP/1.1 200") {
-        return Err(format!("answered {head:?}"));
-    }
+    let refused = !head.starts_with("HTTP/1.1 200");
     let head = head.to_ascii_lowercase();
+    if refused {
+        let length = head.split("content-length: ").nth(1).and_then(|rest| rest.lines().next()?.parse().ok());
+        // Its reason stands in its body.
+        return if rest.len() < length.unwrap_or(0) { Ok(None) } else { Err(format!("answered {text:?}")) };
+    }
     if !head.contains(&format!("content-length: {}", body.len())) {
         return Err(format!("an answer of another length: {head:?}"));
     }
@@ -67,7 +70,7 @@ async fn ended_while_idle(stream: &mut TcpStream, pause: Duration, tally: &Tally
     }
 }
 
-async fn client(number: usize, address: SocketAddr, tally: Arc<Tally>) {
+pub(super) async fn client(number: usize, address: SocketAddr, tally: Arc<Tally>) {
     let mut stream: Option<TcpStream> = None;
     let mut request = 0u64;
     while !tally.stopped() {
@@ -117,14 +120,14 @@ async fn client(number: usize, address: SocketAddr, tally: Arc<Tally>) {
 
 #[test]
 fn no_request_is_lost_in_a_replacement() {
-    let rounds = rounds();
-    let (tally, codes) = runtime().block_on(replace(rounds, Signal::TERM, 100, client));
-    assert_nothing_lost(&tally, &codes, rounds as u64 * 100);
+    let rounds = rounds(20);
+    let (tally, codes) = runtime().block_on(replace(rounds, Signal::TERM, Backend::alone, 100, client));
+    assert_nothing_lost("http1", &tally, &codes, rounds as u64 * 100);
 }
 
 #[test]
 fn a_backend_that_is_killed_does_lose_requests() {
     // The test itself on trial: if this passed unnoticed, the one above would prove nothing.
-    let (tally, _) = runtime().block_on(replace(2, Signal::KILL, 100, client));
+    let (tally, _) = runtime().block_on(replace(2, Signal::KILL, Backend::alone, 100, client));
     assert!(!tally.failures.lock().unwrap().is_empty(), "two kills under load, and nobody noticed");
 }

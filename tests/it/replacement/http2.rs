@@ -10,7 +10,7 @@ use http::Request;
 use rustix::process::Signal;
 use tokio::net::TcpStream;
 
-use super::{Tally, assert_nothing_lost, replace, rounds, runtime};
+use super::{Backend, Tally, assert_nothing_lost, replace, rounds, runtime};
 
 /// What became of a request.
 enum Fate {
@@ -122,13 +122,13 @@ async fn client(number: usize, address: SocketAddr, tally: Arc<Tally>) {
 
 #[test]
 fn no_stream_is_lost_in_a_replacement() {
-    let rounds = rounds();
-    let (tally, codes) = runtime().block_on(replace(rounds, Signal::TERM, 25, client));
-    assert_nothing_lost(&tally, &codes, rounds as u64 * 100);
+    let rounds = rounds(20);
+    let (tally, codes) = runtime().block_on(replace(rounds, Signal::TERM, Backend::alone, 25, client));
+    assert_nothing_lost("http2", &tally, &codes, rounds as u64 * 100);
 }
 
 #[test]
 fn a_backend_that_is_killed_does_lose_streams() {
-    let (tally, _) = runtime().block_on(replace(2, Signal::KILL, 25, client));
+    let (tally, _) = runtime().block_on(replace(2, Signal::KILL, Backend::alone, 25, client));
     assert!(!tally.failures.lock().unwrap().is_empty(), "two kills under load, and nobody noticed");
 }

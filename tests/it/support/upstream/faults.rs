@@ -30,6 +30,8 @@ pub(crate) enum Step {
     DieOnNext,
     /// Leaves HTTP: sends back what comes, as messages of a WebSocket.
     Echo,
+    /// Leaves HTTP: sends messages of a WebSocket without end, and hears nothing.
+    Talk,
 }
 
 impl Step {

@@ -128,6 +128,12 @@ fn play(wire: &mut Wire, steps: Vec<Step>, shared: &Shared) -> Next {
                 return Next::End;
             }
             Step::DieOnNext => return Next::Die,
+            Step::Talk => {
+                while wire.write(&Frame::binary(b"on and on".to_vec()).bytes(None)).is_ok() {
+                    pause(20);
+                }
+                return Next::End;
+            }
             Step::Echo => {
                 while let Some(frame) = Frame::read(wire) {
                     let last = frame.is_close();

@@ -142,10 +142,13 @@ pub(super) fn after_body(request: &Seen, upstream: &str) -> Vec<Step> {
         "upgrade" if request.all("upgrade") != ["websocket"] => {
             vec![send(head("400 Bad Request", token, "Content-Length: 0\r\n"))]
         }
-        "upgrade" => {
-            let lines = "Connection: Upgrade\r\nUpgrade: websocket\r\n\
-                         Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n";
-            vec![send(head("101 Switching Protocols", token, lines)), Step::Echo]
+        "upgrade" | "upgrade-deaf" => {
+            let then = if name == "upgrade" { Step::Echo } else { Step::Talk };
+            let lines = format!(
+                "X-Upstream: {upstream}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                 Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"
+            );
+            vec![send(head("101 Switching Protocols", token, &lines)), then]
         }
         other => fault(other, request).unwrap_or_else(|| panic!("no such fault: {other}")),
     }
