@@ -28,6 +28,14 @@ test:
 test-sandboxed:
     NESSEN_SERVER_SANDBOX=required cargo test --test it
 
+# Every fuzz target, for so many seconds each; see fuzz/README.md
+fuzz seconds="600" *targets:
+    fuzz/run --seconds {{ seconds }} {{ targets }}
+
+# Whether the fuzz targets build; what their corpora hold is run by the tests
+fuzz-check:
+    cd fuzz && cargo fmt --check && cargo clippy --locked -- -D warnings
+
 # What a compressor holds in memory at most
 costs:
     cargo test --lib what_one_compressor_costs -- --ignored --nocapture

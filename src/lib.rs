@@ -72,7 +72,7 @@
 //!
 //! | floor | rooms |
 //! |---|---|
-//! | 5 | [`cli`], and `main.rs`, which calls it |
+//! | 5 | [`cli`], and `main.rs`, which calls it; `fuzzing`, which only tests and fuzzers build |
 //! | 4 | [`server`]: builds everything and runs it |
 //! | 3 | [`config`]: one table of keys, four places to set them, one valid [`Config`] |
 //! | 2 | [`net`], [`limits`], [`middleware`], [`admin`], [`handler`], [`audit`] |
@@ -111,6 +111,10 @@ pub mod units;
 
 pub use config::Config;
 pub use server::{Outcome, Server};
+
+/// What is fed with bytes. Not in the default build.
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 
 #[cfg(test)]
 mod docs_tests;

@@ -17,7 +17,10 @@ mod api_health;
 mod health;
 pub mod layer;
 mod ready;
+mod texts;
 mod version;
+
+pub use texts::Texts;
 
 /// One of the endpoints, by whichever of its names it was called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,6 +79,8 @@ pub struct AdminState {
     pub metrics: Arc<Metrics>,
     /// For `/version`.
     pub build: BuildInfo,
+    /// Those of `/metrics`.
+    pub texts: Texts,
 }
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -115,7 +120,7 @@ impl AdminState {
         for check in self.readiness.report() {
             self.metrics.check(&check.name, check.ok());
         }
-        self.metrics.render().into()
+        self.texts.take(|| self.metrics.render())
     }
 
     /// Whole seconds since the process began.

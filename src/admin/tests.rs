@@ -12,7 +12,8 @@ fn state(checks: Vec<Check>) -> (LifecycleWriter, AdminState) {
     let (writer, lifecycle) = begin();
     let build = BuildInfo::current();
     let metrics = Metrics::new(&[], build.clone());
-    (writer, AdminState { readiness: Readiness::new(lifecycle.clone(), checks), lifecycle, metrics, build })
+    let readiness = Readiness::new(lifecycle.clone(), checks);
+    (writer, AdminState { readiness, lifecycle, metrics, build, texts: Texts::default() })
 }
 
 fn get(state: &AdminState, path: &str) -> (u16, Value) {

@@ -105,12 +105,31 @@ pub enum ConfigError {
     },
 }
 
-pub(super) fn did_you_mean(f: &mut fmt::Formatter<'_>, suggestion: Option<&String>) -> fmt::Result {
+pub(super) fn did_you_mean(f: &mut impl fmt::Write, suggestion: Option<&String>) -> fmt::Result {
     suggestion.map_or(Ok(()), |name| write!(f, "; did you mean {name}?"))
+}
+
+/// Escapes what would write to the terminal of who reads it. Much of an error is what somebody else
+/// wrote: names of variables, of keys and of files.
+struct Escaped<'a, W>(&'a mut W);
+
+impl<W: fmt::Write> fmt::Write for Escaped<'_, W> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        text.chars().try_for_each(|letter| match letter.is_control() {
+            true => write!(self.0, "{}", letter.escape_default()),
+            false => self.0.write_char(letter),
+        })
+    }
 }
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write(&mut Escaped(f))
+    }
+}
+
+impl ConfigError {
+    fn write(&self, f: &mut impl fmt::Write) -> fmt::Result {
         match self {
             Self::File { path, place: Some((line, column)), problem } => {
                 write!(f, "{}:{line}:{column}: {problem}", path.display())
@@ -198,5 +217,8 @@ mod tests {
         let key = keys::find("log.level").unwrap();
         let setting = Setting::new(key, &Raw::Text("\x1b[2J\n".to_owned()), &Origin::Default);
         assert_eq!(setting.to_string(), r#"log.level = "\u{1b}[2J\n" (default)"#);
+        let name = "NESSEN_\x1b[2J".to_owned();
+        let error = ConfigError::UnknownVariable { name, suggestion: None };
+        assert_eq!(error.to_string(), r"NESSEN_\u{1b}[2J (environment): no such variable");
     }
 }

@@ -23,7 +23,7 @@ mod outgoing;
 mod park;
 pub mod pressure;
 pub mod progress;
-mod proxy_protocol;
+pub(crate) mod proxy_protocol;
 pub mod registry;
 pub mod send_watch;
 mod service;

@@ -14,7 +14,7 @@ use super::routes::{CompressionPermits, Immortals, Planner, RouteError};
 use super::running::{BoundServer, Port};
 use super::stack::Shared;
 use super::{Outcome, checks, housekeeping};
-use crate::admin::AdminState;
+use crate::admin::{AdminState, Texts};
 use crate::config::{Config, LogFormat as ConfigFormat, Machine, WorstCase, spare_files};
 use crate::handler::routes::Routes;
 use crate::handler::welcome::{self, LimitRow, WelcomeState};
@@ -199,6 +199,7 @@ impl Builder {
             lifecycle: lifecycle.clone(),
             metrics: metrics.clone(),
             build: build.clone(),
+            texts: Texts::default(),
         });
         let route_limiters = RouteLimiters::default();
         let compressors = RouteCompressors::default();

@@ -4,6 +4,8 @@ mod accept;
 mod builder;
 mod checks;
 mod drain;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod housekeeping;
 mod limit_rows;
 mod pulse;

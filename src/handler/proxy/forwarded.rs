@@ -26,24 +26,19 @@ pub(super) fn is_written(name: &HeaderName) -> bool {
 }
 
 /// Writes the fields of this hop: behind what a trusted peer sent, in place of anybody else's.
-pub(super) fn write(out: &mut impl Sink, sent: &HeaderMap, exchange: &Exchange, host: Option<&HeaderValue>) {
+pub(crate) fn write(out: &mut impl Sink, sent: &HeaderMap, exchange: &Exchange, host: Option<&HeaderValue>) {
     let believed = |name: &HeaderName| sent.get(name).filter(|_| exchange.trusted_peer);
     let peer = exchange.peer.ip().to_canonical();
     let proto = believed(&PROTO).cloned().unwrap_or(HeaderValue::from_static("http"));
     let host = believed(&HOST).or(host);
 
     let mut text = Vec::with_capacity(128);
-    join(&mut text, sent, &FOR, exchange.trusted_peer);
+    join(&mut text, sent, &FOR, exchange, write_address);
     write_address(&mut text, peer);
     out.put_made(&FOR, &text);
 
     text.clear();
-    join(&mut text, sent, &header::FORWARDED, exchange.trusted_peer);
-    if text.is_empty() && exchange.trusted_peer && exchange.client != peer {
-        // The proxy in front writes the other field alone; both are to tell of the same client.
-        node(&mut text, exchange.client);
-        text.extend_from_slice(b", ");
-    }
+    join(&mut text, sent, &header::FORWARDED, exchange, node);
     node(&mut text, peer);
     if let Some(host) = host.map(HeaderValue::as_bytes).filter(|host| is_plain(host)) {
         let quote: &[u8] = if host.contains(&b':') || host.contains(&b'[') { b"\"" } else { b"" };
@@ -78,19 +73,37 @@ fn is_plain(host: &[u8]) -> bool {
     host.iter().all(|byte| byte.is_ascii_alphanumeric() || b".-_:[]".contains(byte))
 }
 
-/// What a trusted peer sent in a field that is a list, to be gone on with.
-fn join(text: &mut Vec<u8>, sent: &HeaderMap, name: &HeaderName, trusted: bool) {
-    if !trusted {
+/// What a trusted peer sent in a field that is a list, to be gone on with; `put` writes an address as
+/// an element of it.
+fn join(
+    text: &mut Vec<u8>,
+    sent: &HeaderMap,
+    name: &HeaderName,
+    exchange: &Exchange,
+    put: impl Fn(&mut Vec<u8>, IpAddr),
+) {
+    if !exchange.trusted_peer {
         return;
+    }
+    // SECURITY: the client as it was understood, in the place of what cannot be passed on. Without it,
+    // what stands left of the gap would be taken for the word of whoever stands right of it.
+    let begin = |text: &mut Vec<u8>| {
+        text.clear();
+        put(text, exchange.client);
+        text.extend_from_slice(b", ");
+    };
+    if !sent.contains_key(name) && exchange.client != exchange.peer.ip().to_canonical() {
+        // A proxy in front may write the other field alone; both are to tell of the same client.
+        begin(text);
     }
     for value in sent.get_all(name) {
         // What is not whole would swallow what is written behind it.
-        if let Ok(value) = value.to_str()
-            && !value.trim().is_empty()
-            && is_whole(value)
-        {
-            text.extend_from_slice(value.trim().as_bytes());
-            text.extend_from_slice(b", ");
+        match value.to_str().map(str::trim) {
+            Ok(value) if !value.is_empty() && is_whole(value) => {
+                text.extend_from_slice(value.as_bytes());
+                text.extend_from_slice(b", ");
+            }
+            _ => begin(text),
         }
     }
 }

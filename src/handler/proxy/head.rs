@@ -54,7 +54,7 @@ pub(super) enum Length {
 }
 
 /// Where the fields of a request go: into a map, or straight to the wire.
-pub(super) trait Sink {
+pub(crate) trait Sink {
     /// Adds a field.
     fn put(&mut self, name: &HeaderName, value: &HeaderValue);
     /// Adds a field whose value was made here.

@@ -14,7 +14,31 @@ use tokio::net::TcpStream;
 
 /// A socket to an upstream.
 #[derive(Debug)]
-pub(super) struct Socket(TcpStream);
+pub(super) enum Socket {
+    /// One of the system's.
+    Tcp(TcpStream),
+    /// One in memory.
+    #[cfg(any(test, fuzzing))]
+    Memory(Box<dyn Memory>),
+}
+
+/// A stream in memory in a socket's place.
+#[cfg(any(test, fuzzing))]
+pub(crate) trait Memory: AsyncRead + AsyncWrite + Unpin + Send + std::fmt::Debug {
+    /// See [`Socket::is_quiet`].
+    fn is_quiet(&self) -> bool;
+}
+
+/// The same call on whatever it is.
+macro_rules! each {
+    ($socket:expr, $io:ident => $call:expr) => {
+        match $socket {
+            Socket::Tcp($io) => $call,
+            #[cfg(any(test, fuzzing))]
+            Socket::Memory($io) => $call,
+        }
+    };
+}
 
 impl Socket {
     /// Connects.
@@ -22,7 +46,7 @@ impl Socket {
         let stream = TcpStream::connect(address).await?;
         // Requests are written whole; the next one must not wait for an acknowledgement.
         stream.set_nodelay(true)?;
-        Ok(Self(stream))
+        Ok(Self::Tcp(stream))
     }
 
     /// Whether nothing waits to be read, not even the end. The kernel itself is asked.
@@ -30,8 +54,13 @@ impl Socket {
     /// SECURITY: bytes that were sent unasked would be taken for the answer to the next request, and
     /// one who sends to a socket that the upstream has closed learns of it too late.
     pub(super) fn is_quiet(&self) -> bool {
+        let stream = match self {
+            Self::Tcp(stream) => stream,
+            #[cfg(any(test, fuzzing))]
+            Self::Memory(stream) => return stream.is_quiet(),
+        };
         let mut byte = [MaybeUninit::uninit()];
-        let seen = SockRef::from(&self.0).peek(&mut byte);
+        let seen = SockRef::from(stream).peek(&mut byte);
         matches!(seen, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }
 }
@@ -42,13 +71,13 @@ impl AsyncRead for Socket {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(cx, buffer)
+        each!(&mut *self, io => Pin::new(io).poll_read(cx, buffer))
     }
 }
 
 impl AsyncWrite for Socket {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, bytes)
+        each!(&mut *self, io => Pin::new(io).poll_write(cx, bytes))
     }
 
     fn poll_write_vectored(
@@ -56,19 +85,19 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write_vectored(cx, slices)
+        each!(&mut *self, io => Pin::new(io).poll_write_vectored(cx, slices))
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.0.is_write_vectored()
+        each!(self, io => io.is_write_vectored())
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
+        each!(&mut *self, io => Pin::new(io).poll_flush(cx))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
+        each!(&mut *self, io => Pin::new(io).poll_shutdown(cx))
     }
 }
 

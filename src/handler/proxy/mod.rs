@@ -8,11 +8,13 @@ pub mod balance;
 mod failure;
 mod fields;
 mod forward;
-mod forwarded;
+pub(crate) mod forwarded;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod head;
 mod http1;
 mod http2;
-mod io;
+pub(crate) mod io;
 mod options;
 mod pool;
 mod series;

@@ -10,8 +10,7 @@ use http::{Request, Response};
 use http_body_util::BodyExt;
 use tower::Service;
 
-use super::normal::is_ambiguous;
-use super::{Route, Target};
+use super::{Route, Target, is_ambiguous};
 use crate::body::BoxError;
 use crate::exchange::Exchange;
 use crate::handler::body::AnswerBody;

@@ -20,6 +20,7 @@ use crate::policy::Policy;
 
 pub use dispatch::{Dispatch, DispatchFuture};
 pub use layer::{RouteLayer, Routed};
+pub(crate) use normal::is_ambiguous;
 pub use normal::normal;
 pub use table::{RouteTable, Routes, order};
 
@@ -54,14 +55,14 @@ pub struct Route {
 
 impl Route {
     /// Whether a path, in its [`normal`] spelling, is this route's own or below it.
-    fn takes(&self, path: &str) -> bool {
+    pub(crate) fn takes(&self, path: &str) -> bool {
         let rest = path.strip_prefix(self.prefix.as_str());
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 
     /// The part of `path` below the route, as the client spelled it, with a slash at its beginning.
     /// `None` where only dots, slashes too many or an encoded one lead there.
-    fn rest<'a>(&self, path: &'a str) -> Option<&'a str> {
+    pub(crate) fn rest<'a>(&self, path: &'a str) -> Option<&'a str> {
         let segments = self.prefix.matches('/').count();
         let end = path.match_indices('/').nth(segments).map_or(path.len(), |(at, _)| at);
         let (begin, rest) = path.split_at_checked(end)?;

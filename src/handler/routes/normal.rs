@@ -43,7 +43,7 @@ fn name(segment: &str) -> &str {
 ///
 /// SECURITY: whichever reading the route was chosen by, an upstream of the other kind would serve
 /// what another route is for.
-pub(super) fn is_ambiguous(path: &str) -> bool {
+pub(crate) fn is_ambiguous(path: &str) -> bool {
     if !path.bytes().any(|byte| matches!(byte, b'%' | b';' | b'\\')) {
         return false;
     }

@@ -24,7 +24,7 @@ mod ask;
 mod content;
 mod jail;
 mod opened;
-mod path;
+pub(crate) mod path;
 #[cfg(test)]
 mod tests;
 

@@ -11,7 +11,7 @@ const WELL_KNOWN: &str = ".well-known";
 /// What can be read in two ways is 400: `..` however it is spelt, an encoded slash, a backslash,
 /// NUL and its neighbours, an empty segment, broken encoding. A name with a dot in front is 404,
 /// as if it were not there: `.env`, `.git`, `.htpasswd` are never meant to be served.
-pub(super) fn judge(path: &str) -> Result<(), Refusal> {
+pub(crate) fn judge(path: &str) -> Result<(), Refusal> {
     let decoded =
         decode(path).ok_or_else(|| invalid("the path holds an encoding or a byte that no file name has"))?;
     let Some(below) = decoded.strip_prefix('/') else {

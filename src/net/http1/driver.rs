@@ -82,7 +82,7 @@ pub(crate) async fn drive<T: Transport, S: Stack>(
 ) -> End<T> {
     let seen = Arc::new(Mutex::new(Seen::default()));
     let max_line = context.limits.max_line();
-    let io = Http1Io::new(transport, prefix, state.clone(), seen.clone(), max_line);
+    let (io, left) = Http1Io::new(transport, prefix, state.clone(), seen.clone(), max_line);
     let service = ConnService::new(stack, state.clone(), context.clone(), Wire::Http1(seen.clone()));
     let mut connection = http1_builder(&context.limits, state.probe_only().is_some())
         .serve_connection(TokioIo::new(io), service)
@@ -108,16 +108,20 @@ pub(crate) async fn drive<T: Transport, S: Stack>(
     })
     .await;
 
-    let Some(parts) = connection.into_parts() else { return End::Upgraded };
-    let (transport, ended) = parts.io.into_inner().into_inner();
+    let read_ahead = connection.into_parts().map(|parts| parts.read_buf).unwrap_or_default();
+    let left = left.lock().unwrap_or_else(PoisonError::into_inner).take();
+    // Whoever else has the socket now was answered that there is no change of protocol.
+    let Some((transport, ended)) = left else {
+        return if state.is_upgraded() { End::Upgraded } else { End::Closed };
+    };
     let seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
     match event {
         Event::Abort => End::Closed,
         Event::Due(Due::SlowReader) => End::Stalled(transport),
         Event::Due(Due::HeadersTimeout) => End::Refused(transport, headers_timeout(context)),
         Event::Due(Due::Park) => {
-            let blank = parts.read_buf.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
-            let rest = parts.read_buf.slice(blank..);
+            let blank = read_ahead.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+            let rest = read_ahead.slice(blank..);
             if rest.is_empty() { End::Idle(transport) } else { End::Resume(transport, rest) }
         }
         Event::Done(Err(_)) if state.is_broken_off() => {

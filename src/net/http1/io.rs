@@ -46,25 +46,34 @@ fn gather<'a>(slices: &[io::IoSlice<'_>], room: &'a mut [u8; AT_ONCE]) -> Option
     room.get(..size)
 }
 
-/// A transport under watch.
+/// A transport under watch. When it is dropped, the transport is left to who drives the connection.
 #[derive(Debug)]
 pub(crate) struct Http1Io<T> {
-    inner: T,
+    inner: Option<T>,
+    left: Left<T>,
     prefix: Bytes,
     state: Arc<ConnState>,
     seen: Arc<Mutex<Seen>>,
     max_line: usize,
     ended: bool,
-    _leave: Leave,
 }
 
-/// Tells the connection's driver when an upgraded socket is gone.
-#[derive(Debug)]
-struct Leave(Arc<ConnState>);
+/// Where a transport is left, and whether the client has closed its side.
+pub(crate) type Left<T> = Arc<Mutex<Option<(T, bool)>>>;
 
-impl Drop for Leave {
+impl<T> Drop for Http1Io<T> {
+    /// Leaves the transport to the connection's driver, whoever drops it: hyper takes every request
+    /// that wished for another protocol for one that may yet get it, and lets go of its socket in the
+    /// end. An upgraded one is closed, and the driver told so.
     fn drop(&mut self) {
-        self.0.leave();
+        let inner = self.inner.take();
+        if self.state.is_upgraded() {
+            drop(inner);
+            self.state.leave();
+        } else {
+            let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+            *left = inner.map(|inner| (inner, self.ended));
+        }
     }
 }
 
@@ -76,14 +85,14 @@ impl<T: Transport> Http1Io<T> {
         state: Arc<ConnState>,
         seen: Arc<Mutex<Seen>>,
         max_line: usize,
-    ) -> Self {
-        let leave = Leave(state.clone());
-        Self { inner, prefix, state, seen, max_line, ended: false, _leave: leave }
+    ) -> (Self, Left<T>) {
+        let left = Left::default();
+        let io = Self { inner: Some(inner), left: left.clone(), prefix, state, seen, max_line, ended: false };
+        (io, left)
     }
 
-    /// The transport, and whether the client has closed its side.
-    pub(crate) fn into_inner(self) -> (T, bool) {
-        (self.inner, self.ended)
+    fn inner(&mut self) -> io::Result<Pin<&mut T>> {
+        self.inner.as_mut().map(Pin::new).ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 
     fn saw(&self, bytes: &[u8]) -> Result<(), MostlyFraming> {
@@ -124,7 +133,7 @@ impl<T: Transport> Http1Io<T> {
         if !self.state.ordered(Order::Abort) {
             return Ok(());
         }
-        self.inner.reset_on_drop();
+        self.inner.iter().for_each(T::reset_on_drop);
         Err(io::ErrorKind::ConnectionReset.into())
     }
 
@@ -173,7 +182,7 @@ impl<T: Transport> AsyncRead for Http1Io<T> {
                     return Poll::Ready(Ok(()));
                 }
             }
-            ready!(Pin::new(&mut self.inner).poll_read(cx, buf))?;
+            ready!(self.inner()?.poll_read(cx, buf))?;
         }
         match buf.filled().get(before..) {
             Some(bytes) if !bytes.is_empty() => {
@@ -192,7 +201,7 @@ impl<T: Transport> AsyncWrite for Http1Io<T> {
         if self.withholds() {
             return Poll::Ready(Ok(self.withhold(bytes)));
         }
-        let written = Pin::new(&mut self.inner).poll_write(cx, bytes);
+        let written = self.inner()?.poll_write(cx, bytes);
         self.account(written)
     }
 
@@ -207,18 +216,18 @@ impl<T: Transport> AsyncWrite for Http1Io<T> {
         }
         let mut small = [0; AT_ONCE];
         let written = match gather(slices, &mut small) {
-            Some(bytes) => Pin::new(&mut self.inner).poll_write(cx, bytes),
-            None => Pin::new(&mut self.inner).poll_write_vectored(cx, slices),
+            Some(bytes) => self.inner()?.poll_write(cx, bytes),
+            None => self.inner()?.poll_write_vectored(cx, slices),
         };
         self.account(written)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.inner.is_write_vectored()
+        self.inner.as_ref().is_some_and(T::is_write_vectored)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(Pin::new(&mut self.inner).poll_flush(cx))?;
+        ready!(self.inner()?.poll_flush(cx))?;
         self.state.flushed();
         Poll::Ready(Ok(()))
     }
@@ -228,6 +237,6 @@ impl<T: Transport> AsyncWrite for Http1Io<T> {
         if !self.state.is_upgraded() {
             return Poll::Ready(Ok(()));
         }
-        Pin::new(&mut self.inner).poll_shutdown(cx)
+        self.inner()?.poll_shutdown(cx)
     }
 }

@@ -27,7 +27,7 @@ use crate::refusal::{Reason, Refusal};
 
 /// What the first bytes of a connection are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Parsed {
+pub(crate) enum Parsed {
     /// No header begins like this.
     Absent,
     /// Too little to tell.
@@ -41,7 +41,7 @@ enum Parsed {
 }
 
 /// Looks for a header at the beginning of `bytes`.
-fn parse(bytes: &[u8]) -> Parsed {
+pub(crate) fn parse(bytes: &[u8]) -> Parsed {
     if bytes.starts_with(v1::BEGINNING) {
         v1::parse(bytes)
     } else if bytes.starts_with(v2::SIGNATURE) {

@@ -157,3 +157,26 @@ fn a_connection_in_use_closes_at_its_age() {
     assert!(began.elapsed() > Duration::from_millis(800), "after {:?}", began.elapsed());
     conn.assert_closed();
 }
+
+/// hyper takes every request that wishes for another protocol for one that may yet get it, whatever it
+/// was answered.
+#[test]
+fn a_wish_for_another_protocol_that_is_not_granted_holds_no_place() {
+    let server = Server::start(&[("MAX_CONNECTIONS", "4"), ("MAX_CONNECTIONS_PER_IP", "0")]);
+    const WISHES: [&str; 3] = [
+        "CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET /badge/a/b.svg HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n",
+        "GET /badge/a/b.svg HTTP/1.1\r\nHost: a\r\nConnection: upgrade, close\r\nUpgrade: x\r\n\r\n",
+    ];
+    for wish in WISHES.iter().cycle().take(9) {
+        let mut conn = server.connect();
+        conn.send(wish.as_bytes());
+        assert!(conn.read_response().status < 500, "{wish:?}");
+        drop(conn);
+    }
+    assert_eventually(PATIENCE, "all places are free again", || {
+        let mut conn = server.connect();
+        let metrics = server.metrics_on(&mut conn);
+        metrics["http_connections_active{protocol=\"http/1.1\"}"] == 1.0
+    });
+}

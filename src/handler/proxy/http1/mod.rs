@@ -80,8 +80,13 @@ pub(super) struct Broken;
 impl Http1 {
     /// Connects.
     pub(super) async fn open(address: SocketAddr) -> std::io::Result<Box<Self>> {
-        Ok(Box::new(Self {
-            socket: Socket::connect(address).await?,
+        Ok(Box::new(Self::over(Socket::connect(address).await?)))
+    }
+
+    /// A connection that was made already.
+    pub(super) fn over(socket: Socket) -> Self {
+        Self {
+            socket,
             input: BytesMut::new(),
             output: Output::new(),
             reading: Reading::Length(0),
@@ -90,7 +95,7 @@ impl Http1 {
             large: false,
             idle_since: Instant::now(),
             used: false,
-        }))
+        }
     }
 
     /// Whether it can carry a request: nothing has come, not even the end. With `certain`, the kernel

@@ -1,0 +1,2 @@
+#![no_main]
+nessen_fuzz::target!("connection_http1");
