@@ -179,6 +179,11 @@ impl Transport for Near {
     fn reset_on_drop(&self) {
         self.0.lock().unwrap().reset = true;
     }
+
+    fn has_input(&self) -> bool {
+        let pipe = self.0.lock().unwrap();
+        pipe.read < pipe.incoming.len() || pipe.ended || pipe.broken
+    }
 }
 
 impl Memory for Near {
