@@ -179,6 +179,10 @@ impl Transport for Near {
     fn reset_on_drop(&self) {
         self.0.lock().unwrap().reset = true;
     }
+
+    fn has_input(&self) -> bool {
+        !Memory::is_quiet(self)
+    }
 }
 
 impl Memory for Near {

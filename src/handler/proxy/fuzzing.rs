@@ -26,7 +26,7 @@ impl Client {
             Source::new(Full::new(Bytes::copy_from_slice(body)).map_err(|never| match never {}), false);
         let (body, length) = match body.len() as u64 {
             0 => (Upload::Empty, Length::None),
-            length => (source.lend(), Length::Exactly(length)),
+            length => (source.lend(false), Length::Exactly(length)),
         };
         let head = |out: &mut Vec<u8>| {
             out.extend_from_slice(format!("{method} / HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes());
