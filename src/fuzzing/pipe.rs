@@ -181,8 +181,7 @@ impl Transport for Near {
     }
 
     fn has_input(&self) -> bool {
-        let pipe = self.0.lock().unwrap();
-        pipe.read < pipe.incoming.len() || pipe.ended || pipe.broken
+        !Memory::is_quiet(self)
     }
 }
 

@@ -85,7 +85,7 @@ impl<S: Stack> Acceptor<S> {
     /// Lets those in the reserve have a turn, before so many come that the first of them would have to
     /// make room.
     async fn breathe(&self) {
-        if self.reserved.fetch_add(1, Ordering::Relaxed) % (RESERVE / 4) == 0 {
+        if self.reserved.fetch_add(1, Ordering::Relaxed).is_multiple_of(RESERVE / 4) {
             tokio::task::yield_now().await;
         }
     }

@@ -40,6 +40,9 @@ struct Tally {
     stop: AtomicBool,
     /// What the servers are called that were told to go.
     told: Mutex<HashSet<String>>,
+    /// Rounds that were run again since the machine stood still, and failures that were dropped with them.
+    pardoned: AtomicU64,
+    dropped: AtomicU64,
     /// Connections that were ended because their server was told to go.
     ended: AtomicU64,
 }
@@ -76,6 +79,8 @@ impl Tally {
             return false;
         }
         eprintln!("the machine stood still for {stall} ms; once more, without {failures:#?}");
+        self.pardoned.fetch_add(1, Ordering::Relaxed);
+        self.dropped.fetch_add(failures.len() as u64, Ordering::Relaxed);
         failures.clear();
         true
     }
@@ -95,9 +100,14 @@ impl Tally {
         let (answered, failed) =
             (self.answered.load(Ordering::Relaxed), self.failures.lock().unwrap().len() as u64);
         let requests = answered + failed;
+        // Said beside the failures, since a machine that stands still may also hide one that is ours.
+        let (pardoned, dropped) =
+            (self.pardoned.load(Ordering::Relaxed), self.dropped.load(Ordering::Relaxed));
+        let rounds = rounds as u64 - pardoned;
         let _ = writeln!(
             std::io::stdout(),
-            "hardening: zero-loss {name} rounds={rounds} requests={requests} failed={failed}"
+            "hardening: zero-loss {name} rounds={rounds} requests={requests} failed={failed} \
+             pardoned-rounds={pardoned} pardoned-failures={dropped}"
         );
     }
 
