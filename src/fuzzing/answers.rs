@@ -160,8 +160,11 @@ fn read_as(bytes: &[u8], head: bool, generous: bool) -> Result<Read, &'static st
     Ok(Read::Whole(answer))
 }
 
+/// Content, and what stands behind it.
+type Content<'a> = (Vec<u8>, &'a [u8]);
+
 /// The content of chunks, and what stands behind them; line ends may be `bare` in trailers alone.
-pub(super) fn unchunked(mut rest: &[u8], bare: bool) -> Result<Option<(Vec<u8>, &[u8])>, &'static str> {
+pub(super) fn unchunked(mut rest: &[u8], bare: bool) -> Result<Option<Content<'_>>, &'static str> {
     let mut body = Vec::new();
     loop {
         let Some((text, after)) = line(rest, false) else { return Ok(None) };

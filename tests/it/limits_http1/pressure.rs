@@ -29,11 +29,7 @@ fn stalled(server: &Server, from: IpAddr) -> Conn {
 /// Those of `connections` that nobody has closed or answered yet.
 fn count_open(connections: &mut [Conn]) -> usize {
     let open = |conn: &mut Conn| conn.read_to_end(Duration::from_millis(1));
-    connections
-        .iter_mut()
-        .map(|conn| open(conn))
-        .filter(|(read, end)| read.is_empty() && *end == End::Open)
-        .count()
+    connections.iter_mut().map(open).filter(|(read, end)| read.is_empty() && *end == End::Open).count()
 }
 
 fn metric(server: &Server, name: &str) -> f64 {
