@@ -18,6 +18,8 @@ use crate::exchange::Exchange;
 
 /// Bytes of a refused upload that are thrown away at most.
 const MAX_BYTES: usize = 16 << 20;
+/// Bytes of a body that are read before others have their turn.
+const IN_A_TURN: usize = 64 << 10;
 /// Time that is spent on it at most.
 const MAX_TIME: Duration = Duration::from_secs(5);
 
@@ -35,6 +37,8 @@ pub struct Upload {
     unread: Option<Arc<Exchange>>,
     state: Option<Arc<ConnState>>,
     awaited: bool,
+    /// Bytes that came one after the other.
+    in_turn: usize,
     /// Where it comes in chunks: what was seen of its connection.
     chunks: Option<Arc<Mutex<Seen>>>,
 }
@@ -48,7 +52,7 @@ impl Upload {
         };
         let unread = (!empty).then(|| exchange.clone());
         let state = (!empty).then(|| state.clone());
-        Self { body: Some(body), drain, unread, state, awaited: false, chunks }
+        Self { body: Some(body), drain, unread, state, awaited: false, in_turn: 0, chunks }
     }
 
     /// Tells the connection whether somebody waits for its client.
@@ -118,8 +122,18 @@ impl Body for Upload {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        // SECURITY: a body that comes as fast as it is read would keep its turn until it is whole.
+        if self.in_turn >= IN_A_TURN {
+            self.in_turn = 0;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let Some(body) = &mut self.body else { return Poll::Ready(None) };
         let frame = Pin::new(body).poll_frame(cx);
+        self.in_turn = match &frame {
+            Poll::Ready(Some(Ok(frame))) => self.in_turn + frame.data_ref().map_or(0, Bytes::len),
+            _ => 0,
+        };
         self.is_awaited(frame.is_pending());
         if let Poll::Ready(frame) = &frame {
             self.came(frame.as_ref());
