@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::io::{Http1Io, Seen};
 use crate::net::clock::Clock;
-use crate::net::connection::{PARK_AFTER, http1_builder};
+use crate::net::connection::{PARK_AFTER, PARK_SOON, http1_builder};
 use crate::net::context::Context;
 use crate::net::send_watch::SendWatch;
 use crate::net::service::{ConnService, Stack, Wire};
@@ -66,8 +66,8 @@ fn deadline(state: &ConnState, context: &Context, sends: &mut SendWatch) -> Opti
     }
     Some(match state.head_since() {
         Some(since) => (since + context.limits.headers_timeout, Due::HeadersTimeout),
-        // A parser is kept for the next request, unless others have more need of its memory.
-        None if context.memory.scarce_by() > 0 && !state.is_answering() => (Instant::now(), Due::Park),
+        // A parser is kept for the next request; not for long, where others have more need of its memory.
+        None if context.memory.scarce_by() > 0 => (state.idle_since() + PARK_SOON, Due::Park),
         None => (state.idle_since() + PARK_AFTER, Due::Park),
     })
 }
@@ -119,6 +119,8 @@ pub(crate) async fn drive<T: Transport, S: Stack>(
         Event::Abort => End::Closed,
         Event::Due(Due::SlowReader) => End::Stalled(transport),
         Event::Due(Due::HeadersTimeout) => End::Refused(transport, headers_timeout(context)),
+        // SECURITY: what comes next is the rest of a body, and would be read as a request.
+        Event::Due(Due::Park) if state.body_left() => End::Linger(transport),
         Event::Due(Due::Park) => {
             let blank = read_ahead.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
             let rest = read_ahead.slice(blank..);
