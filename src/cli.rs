@@ -17,7 +17,7 @@ use crate::config::{
 use crate::lifecycle::signals::HeldSignals;
 use crate::net::inherited::Inherited;
 use crate::sandbox::Held;
-use crate::server::{self, Outcome, Reload, Server, limit_rows};
+use crate::server::{self, Bound, Outcome, Reload, Server, limit_rows};
 
 mod check;
 mod confine;
@@ -241,23 +241,18 @@ async fn run_server(
     sources: Sources,
     loaded: Loaded,
     signals: HeldSignals,
-    sockets: Inherited,
+    sockets: Bound,
     confined: Option<&'static Held>,
 ) -> ExitCode {
     let signals = match signals.stream() {
         Ok(signals) => signals,
         Err(error) => return fail(EXIT_FAILURE, &format!("cannot take over the signals: {error}")),
     };
-    let mut server = Server::builder()
+    let server = Server::builder()
+        .bound(sockets)
         .config(loaded.config.clone())
         .limits(limit_rows(&loaded), &loaded.worst_case)
         .reload(reload(sources, loaded.clone()));
-    if let Some(socket) = sockets.server {
-        server = server.listener(socket);
-    }
-    if let Some(socket) = sockets.admin {
-        server = server.admin_listener(socket);
-    }
     let server = match server.bind().await {
         Ok(server) => server,
         Err(error) => return fail(EXIT_FAILURE, &error.to_string()),

@@ -49,7 +49,15 @@ impl Listener {
     /// # Errors
     /// The address is in use, not ours, or not permitted.
     pub fn bind(address: SocketAddr) -> io::Result<Self> {
-        Ok(Self { ours: true, ..Self::adopt(listen(address)?)? })
+        Self::own(listen(address)?)
+    }
+
+    /// Takes over a socket that this process has opened, and nobody else holds.
+    ///
+    /// # Errors
+    /// It is closed.
+    pub fn own(socket: std::net::TcpListener) -> io::Result<Self> {
+        Ok(Self { ours: true, ..Self::adopt(socket)? })
     }
 
     /// Takes over a socket that listens already, whoever opened it.

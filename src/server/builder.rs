@@ -85,8 +85,32 @@ pub struct Builder {
     limits: Vec<LimitRow>,
     worst_case: Option<WorstCase>,
     reload: Option<Reload>,
-    listener: Option<TcpListener>,
-    admin_listener: Option<TcpListener>,
+    listener: Option<Given>,
+    admin_listener: Option<Given>,
+}
+
+/// A socket that listens.
+#[derive(Debug)]
+enum Given {
+    /// Opened for this server.
+    Own(TcpListener),
+    /// Whoever opened it may still hold it.
+    Shared(TcpListener),
+}
+
+impl Given {
+    fn socket(&self) -> &TcpListener {
+        match self {
+            Self::Own(socket) | Self::Shared(socket) => socket,
+        }
+    }
+}
+
+/// The sockets of a server, bound before there is a runtime.
+#[derive(Debug)]
+pub struct Bound {
+    server: Given,
+    admin: Option<Given>,
 }
 
 impl fmt::Debug for Builder {
@@ -143,7 +167,14 @@ impl Builder {
     /// Serves on this socket, which listens already, instead of `server.host` and `server.port`.
     #[must_use]
     pub fn listener(mut self, listener: TcpListener) -> Self {
-        self.listener = Some(listener);
+        self.listener = Some(Given::Shared(listener));
+        self
+    }
+
+    /// Serves on sockets that [`listen`] has bound.
+    #[must_use]
+    pub fn bound(mut self, bound: Bound) -> Self {
+        (self.listener, self.admin_listener) = (Some(bound.server), bound.admin);
         self
     }
 
@@ -151,7 +182,7 @@ impl Builder {
     /// `admin.port`.
     #[must_use]
     pub fn admin_listener(mut self, listener: TcpListener) -> Self {
-        self.admin_listener = Some(listener);
+        self.admin_listener = Some(Given::Shared(listener));
         self
     }
 
@@ -173,7 +204,8 @@ impl Builder {
     /// A socket could not be bound, or a thread not started.
     pub async fn bind(self) -> Result<BoundServer, BindError> {
         let mut config = finite(self.config.unwrap_or_default());
-        if let Some(address) = self.admin_listener.as_ref().and_then(|socket| socket.local_addr().ok()) {
+        if let Some(address) = self.admin_listener.as_ref().and_then(|given| given.socket().local_addr().ok())
+        {
             // The endpoints move to it as they do to a port of ours.
             config.admin.port = Some(address.port());
         }
@@ -281,10 +313,14 @@ impl Builder {
 ///
 /// # Errors
 /// A socket could not be bound.
-pub fn listen(config: &Config, given: Inherited) -> Result<Inherited, BindError> {
+pub fn listen(config: &Config, given: Inherited) -> Result<Bound, BindError> {
     let bound = |section, given: Option<TcpListener>, address| match given {
-        Some(socket) => Ok(socket),
-        None => listener::listen(address).map_err(|error| BindError::Listen { section, address, error }),
+        Some(socket) => Ok(Given::Shared(socket)),
+        None => listener::listen(address).map(Given::Own).map_err(|error| BindError::Listen {
+            section,
+            address,
+            error,
+        }),
     };
     let server = bound("server", given.server, SocketAddr::new(config.server.host, config.server.port))?;
     let admin = match (given.admin, config.admin.port) {
@@ -294,7 +330,7 @@ pub fn listen(config: &Config, given: Inherited) -> Result<Inherited, BindError>
             Some(bound("admin", given, address)?)
         }
     };
-    Ok(Inherited { server: Some(server), admin })
+    Ok(Bound { server, admin })
 }
 
 fn logs(config: &Config) -> io::Result<(LogPipe, AccessLog, Option<LogControl>)> {
@@ -315,19 +351,20 @@ fn logs(config: &Config) -> io::Result<(LogPipe, AccessLog, Option<LogControl>)>
 fn listener_of(
     section: &'static str,
     address: SocketAddr,
-    given: Option<TcpListener>,
+    given: Option<Given>,
 ) -> Result<Listener, BindError> {
-    given.map_or_else(|| Listener::bind(address), Listener::adopt).map_err(|error| BindError::Listen {
-        section,
-        address,
-        error,
-    })
+    let listener = match given {
+        None => Listener::bind(address),
+        Some(Given::Own(socket)) => Listener::own(socket),
+        Some(Given::Shared(socket)) => Listener::adopt(socket),
+    };
+    listener.map_err(|error| BindError::Listen { section, address, error })
 }
 
 fn main_port(
     config: &Config,
     shared: &Shared,
-    given: Option<TcpListener>,
+    given: Option<Given>,
     spare_files: usize,
 ) -> Result<Port, BindError> {
     let limits = &config.limits;
@@ -348,11 +385,7 @@ fn main_port(
 /// Scrapers and people: few, and each no more than it needs.
 const ADMIN_CONNECTIONS: usize = 64;
 
-fn admin_port(
-    config: &Config,
-    shared: &Shared,
-    given: Option<TcpListener>,
-) -> Result<Option<Port>, BindError> {
+fn admin_port(config: &Config, shared: &Shared, given: Option<Given>) -> Result<Option<Port>, BindError> {
     let Some(port) = config.admin.port else { return Ok(None) };
     let listener = listener_of("admin", SocketAddr::new(config.admin.host, port), given)?;
     let admission = Admission::new(ADMIN_CONNECTIONS, None, config.server.trusted_proxies.clone());

@@ -14,7 +14,7 @@ mod routes;
 mod running;
 mod stack;
 
-pub use builder::{BindError, Builder, listen};
+pub use builder::{BindError, Bound, Builder, listen};
 pub use limit_rows::limit_rows;
 pub use reload::Reload;
 pub use routes::RouteError;
