@@ -31,8 +31,7 @@ use crate::refusal::{Reason, Refusal};
 
 /// How long a connection is idle before its parser is taken down.
 pub const PARK_AFTER: Duration = Duration::from_millis(250);
-/// The same while memory is scarce. The parser has had another look by then: one that is about to close
-/// has done so.
+/// The same while memory is scarce.
 pub const PARK_SOON: Duration = Duration::from_millis(1);
 /// How long a connection must have been idle before a drain closes it: a request that was sent
 /// before the client could know is then either here or not coming.

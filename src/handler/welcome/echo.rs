@@ -1,10 +1,16 @@
 //! `/echo`: answers with the body it was sent.
 
+use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::error::Error;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use axum::body::Body;
 use axum::extract::Request;
+use bytes::Bytes;
 use http::{HeaderValue, Method, Response, StatusCode, header};
+use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt;
 
 use super::{method_not_allowed, refused};
@@ -14,8 +20,8 @@ use crate::refusal::Refusal;
 /// status, not in the middle of an answer. The layers around it bound what it holds.
 pub(super) async fn answer(request: Request) -> Response<Body> {
     let (parts, body) = request.into_parts();
-    let body = match body.collect().await {
-        Ok(body) => body.to_bytes(),
+    let body = match collect(body).await {
+        Ok(body) => body,
         Err(error) => {
             return match refusal_of(&error) {
                 Some(refusal) => refused(refusal),
@@ -28,10 +34,10 @@ pub(super) async fn answer(request: Request) -> Response<Body> {
             };
         }
     };
-    if body.is_empty() && (parts.method == Method::GET || parts.method == Method::HEAD) {
+    if body.left == 0 && (parts.method == Method::GET || parts.method == Method::HEAD) {
         return method_not_allowed("POST, PUT, PATCH, DELETE");
     }
-    let mut response = Response::new(Body::from(body));
+    let mut response = Response::new(Body::new(body));
     let content_type = parts.headers.get(header::CONTENT_TYPE).cloned();
     let headers = response.headers_mut();
     let opaque = HeaderValue::from_static("application/octet-stream");
@@ -41,6 +47,46 @@ pub(super) async fn answer(request: Request) -> Response<Body> {
     let sandbox = HeaderValue::from_static("default-src 'none'; sandbox");
     headers.insert(header::CONTENT_SECURITY_POLICY, sandbox);
     response
+}
+
+/// A body as it came, piece by piece: joined, it would be held twice for a moment.
+#[derive(Debug, Default)]
+struct Echo {
+    pieces: VecDeque<Bytes>,
+    left: u64,
+}
+
+async fn collect(mut body: Body) -> Result<Echo, axum::Error> {
+    let mut echo = Echo::default();
+    while let Some(frame) = body.frame().await {
+        if let Ok(piece) = frame?.into_data() {
+            echo.left += piece.len() as u64;
+            echo.pieces.push_back(piece);
+        }
+    }
+    Ok(echo)
+}
+
+impl http_body::Body for Echo {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let piece = self.pieces.pop_front();
+        self.left -= piece.as_ref().map_or(0, |piece| piece.len() as u64);
+        Poll::Ready(piece.map(|piece| Ok(Frame::data(piece))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.pieces.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left)
+    }
 }
 
 /// What ended the body says so itself.

@@ -3,7 +3,7 @@
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::Poll;
+use std::task::{Poll, ready};
 
 use bytes::Bytes;
 use hyper_util::rt::TokioIo;
@@ -96,6 +96,7 @@ pub(crate) async fn drive<T: Transport, S: Stack>(
         if state.ordered(Order::Abort) {
             return Poll::Ready(Event::Abort);
         }
+        let before = (state.requests(), state.in_flight());
         if let Poll::Ready(result) = Pin::new(&mut connection).poll(cx) {
             return Poll::Ready(Event::Done(result));
         }
@@ -104,7 +105,14 @@ pub(crate) async fn drive<T: Transport, S: Stack>(
         if clock.as_mut().covers(at) {
             return Poll::Pending;
         }
-        clock.as_mut().wait_until(at, cx).map(|()| Event::Due(due))
+        ready!(clock.as_mut().wait_until(at, cx));
+        // SECURITY: a parser that has just answered may be about to close, with the rest of a body still
+        // to come, which must not be read as a request. It says so when it is asked again.
+        if due == Due::Park && before != (state.requests(), 0) {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(Event::Due(due))
     })
     .await;
 
@@ -119,8 +127,6 @@ pub(crate) async fn drive<T: Transport, S: Stack>(
         Event::Abort => End::Closed,
         Event::Due(Due::SlowReader) => End::Stalled(transport),
         Event::Due(Due::HeadersTimeout) => End::Refused(transport, headers_timeout(context)),
-        // SECURITY: what comes next is the rest of a body, and would be read as a request.
-        Event::Due(Due::Park) if state.body_left() => End::Linger(transport),
         Event::Due(Due::Park) => {
             let blank = read_ahead.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
             let rest = read_ahead.slice(blank..);
