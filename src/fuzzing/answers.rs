@@ -163,18 +163,22 @@ fn read_as(bytes: &[u8], head: bool, generous: bool) -> Result<Read, &'static st
 /// Content, and what stands behind it.
 type Content<'a> = (Vec<u8>, &'a [u8]);
 
-/// The content of chunks, and what stands behind them; line ends may be `bare` in trailers alone.
-pub(super) fn unchunked(mut rest: &[u8], bare: bool) -> Result<Option<Content<'_>>, &'static str> {
+/// The content of chunks, and what stands behind them. Read generously, line ends may be bare in
+/// trailers, an extension may hold anything but those, and a size begin with any number of zeros.
+pub(super) fn unchunked(mut rest: &[u8], generous: bool) -> Result<Option<Content<'_>>, &'static str> {
     let mut body = Vec::new();
     loop {
         let Some((text, after)) = line(rest, false) else { return Ok(None) };
         let size = text.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii_end();
-        if size.is_empty() || size.len() > 16 || !size.iter().all(u8::is_ascii_hexdigit) || !is_value(text) {
+        let zeros = size.iter().take_while(|byte| generous && **byte == b'0').count();
+        let readable = is_value(text) || (generous && !text.contains(&b'\r') && !text.contains(&b'\n'));
+        if size.is_empty() || size.len() - zeros > 16 || !size.iter().all(u8::is_ascii_hexdigit) || !readable
+        {
             return Err("no size of a chunk");
         }
         let size = u64::from_str_radix(std::str::from_utf8(size).unwrap(), 16).map_err(|_| "no size")?;
         if size == 0 {
-            return Ok(fields(after, bare)?.map(|(_, rest)| (body, rest)));
+            return Ok(fields(after, generous)?.map(|(_, rest)| (body, rest)));
         }
         let Some(size) = usize::try_from(size).ok().filter(|size| *size <= after.len()) else {
             return Ok(None);

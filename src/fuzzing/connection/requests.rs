@@ -78,6 +78,8 @@ pub(super) fn read(bytes: &[u8]) -> Read {
                 let end = bytes.len() - behind.len();
                 Read::Whole(Request { method, target, body: content, last, end })
             }
+            // What is odd about them can be read in one way alone.
+            _ if matches!(unchunked(body, true), Ok(Some(_))) => Read::Unsure,
             Ok(None) => Read::Cut(Some(method)),
             Err(_) => Read::BadBody(method),
         },

@@ -116,3 +116,20 @@ async fn a_body_is_charged_until_its_answer_is_over() {
     assert_eq!(memory.used(), 0);
     assert!(service.call(request()).await.is_ok());
 }
+
+#[tokio::test]
+async fn a_piece_that_is_held_holds_nothing_but_itself() {
+    for held in [true, false] {
+        let read = Bytes::from(vec![0; 8192]);
+        let piece = read.slice(..1);
+        let limits = BodyLimitsLayer { memory: held.then(|| MemoryAccount::new(1 << 20)), ..LIMITS };
+        let handler = tower::service_fn(|request: Request<WatchedBody<_>>| async move {
+            let collected: Result<_, BoxError> = BodyExt::collect(request.into_body()).await;
+            Ok(Response::new(Full::new(collected.expect("a body").to_bytes())))
+        });
+        let answer = limits.layer(handler).call(Request::new(Full::new(piece))).await.expect("an answer");
+        // Whoever only passes it on lets go of it soon, and is spared the copy.
+        assert_eq!(read.is_unique(), held);
+        drop(answer);
+    }
+}

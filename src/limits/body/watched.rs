@@ -189,7 +189,13 @@ where
                     watch.body_ends();
                 }
                 let bytes = frame.data_ref().map_or(0, Bytes::len) as u64;
-                Poll::Ready(Some(watch.arrived(bytes).map(|()| frame)))
+                if watch.limits.memory.is_none() {
+                    return Poll::Ready(Some(watch.arrived(bytes).map(|()| frame)));
+                }
+                // SECURITY: a piece is a part of what it was read into, and holds all of that: a body that
+                // comes byte by byte would hold a read buffer for each. What is charged is what is held.
+                let alone = |data: Bytes| Bytes::copy_from_slice(&data);
+                Poll::Ready(Some(watch.arrived(bytes).map(|()| frame.map_data(alone))))
             }
             Poll::Ready(Some(Err(error))) => {
                 let error = error.into();

@@ -19,6 +19,9 @@ pub(in crate::net) struct FragmentWatch {
     tail: Vec<u8>,
     /// The line in `tail` is longer than any request line may be.
     tail_too_long: bool,
+    /// And it has had a number sign behind its first word: a fragment counts for no limit of a target,
+    /// since the parser drops it, and can be what makes the line as long.
+    tail_marked: bool,
     /// The next whole line is the first of a head.
     expects_first: bool,
     /// The request under way began while the connection was idle.
@@ -54,6 +57,7 @@ impl FragmentWatch {
             *self = Self {
                 fed: tail.len() as u64,
                 tail_too_long: self.tail_too_long,
+                tail_marked: self.tail_marked,
                 last: self.last,
                 tail,
                 expects_first: !passed,
@@ -65,7 +69,7 @@ impl FragmentWatch {
 
     /// Looks at bytes that were just read. `max_line` is the longest request line of interest.
     pub(in crate::net) fn feed(&mut self, bytes: &[u8], max_line: usize) {
-        if memchr(b'#', bytes).is_some() || memchr(b'#', &self.tail).is_some() {
+        if self.tail_marked || memchr(b'#', bytes).is_some() || memchr(b'#', &self.tail).is_some() {
             self.search(bytes, max_line);
         } else if self.expects_first && bytes.iter().any(|byte| !matches!(byte, b'\r' | b'\n')) {
             // The first line, or a part of it, has no fragment so far.
@@ -123,12 +127,18 @@ impl FragmentWatch {
             } else {
                 line
             };
-            let whole = line.len() <= max_line && !(start == 0 && self.tail_too_long);
-            let blank = line.iter().all(|byte| *byte == b'\r');
+            let goes_on = start == 0 && self.tail_too_long;
+            let whole = line.len() <= max_line && !goes_on;
+            let marked = match whole {
+                true => has_fragment(line),
+                false if goes_on => self.tail_marked || memchr(b'#', line).is_some(),
+                false => is_marked(line),
+            };
+            let blank = whole && line.iter().all(|byte| *byte == b'\r');
             if self.expects_first && !blank {
                 self.expects_first = false;
-                self.first_has_fragment = whole && has_fragment(line);
-            } else if whole && has_fragment(line) {
+                self.first_has_fragment = marked;
+            } else if marked && (whole || may_end_request_line(line)) {
                 self.doubtful = true;
             }
             start = end + 1;
@@ -141,14 +151,17 @@ impl FragmentWatch {
             Some(end) => {
                 self.note_last_line(bytes.get(..end).unwrap_or_default());
                 self.tail.clear();
-                self.tail_too_long = false;
+                (self.tail_too_long, self.tail_marked) = (false, false);
                 bytes.get(end + 1..).unwrap_or_default()
             }
             None => bytes,
         };
-        if self.tail_too_long || self.tail.len() + last_line.len() > max_line {
-            self.tail = Vec::new();
-            self.tail_too_long = true;
+        if self.tail_too_long {
+            self.tail_marked |= memchr(b'#', last_line).is_some();
+        } else if self.tail.len() + last_line.len() > max_line {
+            let mut line = std::mem::take(&mut self.tail);
+            line.extend_from_slice(last_line);
+            (self.tail_too_long, self.tail_marked) = (true, is_marked(&line));
         } else if !last_line.is_empty() {
             self.tail.extend_from_slice(last_line);
         }
@@ -195,6 +208,19 @@ fn has_fragment(line: &[u8]) -> bool {
         && line.get(method..version).is_some_and(|target| memchr(b'#', target).is_some())
 }
 
+/// Whether a line that is too long to be kept has a number sign behind its first word.
+fn is_marked(line: &[u8]) -> bool {
+    let rest = memchr(b' ', line).and_then(|method| line.get(method..));
+    rest.is_some_and(|rest| memchr(b'#', rest).is_some())
+}
+
+/// Whether such a line ends as a request line does, as far as its end is here.
+fn may_end_request_line(end: &[u8]) -> bool {
+    let end = end.strip_suffix(b"\r").unwrap_or(end);
+    const VERSION: usize = "HTTP/1.1".len();
+    end.len() < VERSION || end.get(end.len() - VERSION..).is_some_and(|end| end.starts_with(b"HTTP/"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -219,6 +245,31 @@ mod tests {
         }
         assert_eq!(watch(b"X#Y /#c HTTP/1.1\r\n", 0), (true, false));
         assert_eq!(watch(b"X#Y /c HTTP/1.1\r\n", 0), (false, false));
+    }
+
+    #[test]
+    fn a_fragment_that_makes_its_line_too_long_is_found() {
+        let long = "x".repeat(1100);
+        for target in [format!("/a#{long}"), format!("/{long}#"), format!("/#{long}#")] {
+            let bytes = format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n");
+            let behind = format!("POST /b HTTP/1.1\r\n\r\n{bytes}");
+            for split in 0..=behind.len() {
+                if split <= bytes.len() {
+                    assert_eq!(watch(bytes.as_bytes(), split), (true, false), "{target} split at {split}");
+                }
+                assert_eq!(watch(behind.as_bytes(), split), (false, true), "{target} split at {split}");
+            }
+        }
+        // What is merely long is for the limit of targets to refuse; and a long body is no request.
+        for bytes in
+            [format!("GET /{long} HTTP/1.1\r\n\r\n"), format!("POST /b HTTP/1.1\r\n\r\n# {long}#\r\n")]
+        {
+            for split in 0..=bytes.len() {
+                // The last bytes of a line can come alone, and could then be anything.
+                let (fragment, doubtful) = watch(bytes.as_bytes(), split);
+                assert!(!fragment && (!doubtful || split > 1100), "split at {split}");
+            }
+        }
     }
 
     #[test]
