@@ -83,9 +83,12 @@ class Nginx:
 
 
 class Recorder:
-    """An upstream that keeps the heads it is sent, and answers each with the same bytes, or with nothing."""
+    """An upstream that keeps the heads it is sent, and answers each with the same bytes, or with nothing.
 
-    def __init__(self, answer=b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"):
+    Each connection is for one request, and the answer says so: a POST on one that is about to close is not sent again.
+    """
+
+    def __init__(self, answer=b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"):
         self.answer, self.heads = answer, []
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.address = f"127.0.0.1:{self.listener.getsockname()[1]}"
