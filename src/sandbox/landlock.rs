@@ -14,6 +14,10 @@ use super::{Notify, Part, Rules};
 /// with a path, for which `rules.notify` and the list of calls are enough.
 const FILES: ABI = ABI::V5;
 
+/// Where random numbers come from in a program that is linked statically: it cannot look up whether its C
+/// library has getrandom(2), and takes the devices.
+const RANDOM: [&str; 2] = ["/dev/random", "/dev/urandom"];
+
 /// Restricts this thread; answers what can be read, Landlock's version, and what is not held, and why.
 pub(super) fn restrict(rules: &Rules) -> (View, Option<u32>, Vec<(Part, String)>) {
     let all = [Part::Files, Part::Ports, Part::Scopes];
@@ -66,6 +70,12 @@ fn apply(rules: &Rules, view: &mut View) -> Result<RestrictionStatus, RulesetErr
         .handle_access(ports)?
         .scope(scopes)?
         .create()?;
+    for path in RANDOM {
+        // No part of the view: it is not the rules' to say.
+        if let Ok(opened) = PathFd::new(path) {
+            ruleset = ruleset.add_rule(PathBeneath::new(opened, AccessFs::ReadFile))?;
+        }
+    }
     for path in &rules.read {
         // What is not there cannot be let in, and who asks for it is told that it is not there.
         let Ok(opened) = PathFd::new(path) else { continue };
