@@ -36,9 +36,10 @@ fuzz seconds="600" *targets:
 fuzz-check:
     cd fuzz && cargo fmt --check && cargo clippy --locked -- -D warnings
 
-# What a compressor holds in memory at most
+# What a compressor holds in memory at most, and what the sandbox costs a call to the system
 costs:
     cargo test --lib what_one_compressor_costs -- --ignored --nocapture
+    cargo test --lib what_the_sandbox_costs -- --ignored --nocapture
 
 # The library's documentation, every warning an error
 doc:

@@ -235,6 +235,29 @@ mod tests {
         assert_eq!(account.used(), 0);
     }
 
+    #[test]
+    fn a_few_requests_are_never_refused_for_what_others_hold() {
+        let account = MemoryAccount::new(64 * 32);
+        let _others = (account.open(None), account.open(None).add(1, Purpose::Work).unwrap());
+        _others.0.add(64 * 32 - 100, Purpose::Work).unwrap();
+        let few = account.open(Some(Arc::default()));
+        // More than is left for all others, and no more than a thirty-second part.
+        assert!(few.add(64, Purpose::Work).is_ok());
+        assert!(few.add(1, Purpose::Work).is_err());
+    }
+
+    #[test]
+    fn what_is_released_is_not_given_back_again() {
+        let (account, share) = (MemoryAccount::new(100), Arc::new(Share::default()));
+        let (charge, other) = (account.open(Some(share.clone())), account.open(Some(share.clone())));
+        charge.add(20, Purpose::Work).unwrap();
+        other.add(10, Purpose::Work).unwrap();
+        charge.release();
+        charge.release();
+        drop(charge);
+        assert_eq!((account.used(), share.bytes.load(Ordering::Relaxed)), (10, 10));
+    }
+
     #[tokio::test]
     async fn whoever_waits_is_told_when_it_gets_scarce() {
         let account = MemoryAccount::new(100);

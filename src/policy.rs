@@ -45,3 +45,27 @@ pub struct Policy {
     /// Whether answers are compressed.
     pub compressed: bool,
 }
+
+#[cfg(any(test, fuzzing))]
+impl Policy {
+    /// What asks nothing of any layer, for where there are none.
+    pub fn nothing(route: u32) -> Self {
+        Self {
+            route,
+            methods: Arc::new([Method::GET]),
+            allow: HeaderValue::from_static("GET"),
+            own_rate_limit: false,
+            request_timeout: None,
+            max_body_size: 0,
+            body_timeout: Duration::ZERO,
+            min_body_rate: None,
+            holds_bodies: false,
+            request_memory: 0,
+            max_response_size: None,
+            write_timeout: Duration::ZERO,
+            min_send_rate: None,
+            fields: Arc::new([]),
+            compressed: false,
+        }
+    }
+}

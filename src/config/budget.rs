@@ -42,6 +42,8 @@ pub(super) struct Demand {
     descriptors: bool,
     /// Answers are compressed somewhere.
     compressed: bool,
+    /// Bytes of one HTTP/2 stream.
+    stream: u64,
     /// Clients that routes with a rate limit of their own track.
     tracked_clients: u64,
 }
@@ -52,6 +54,7 @@ impl Demand {
         let own = config.routes.iter().filter_map(|route| route.rate_limit.as_ref());
         Self {
             proxied: leads(|target| matches!(target, Target::Upstream(_))),
+            stream: config.stream_memory(),
             descriptors: leads(|target| matches!(target, Target::Upstream(_) | Target::Files(_))),
             compressed: config.compression.enabled
                 || config.routes.iter().any(|route| route.compression.enabled),
@@ -104,7 +107,7 @@ impl WorstCase {
             memory: number("limits.memory"),
             connections: number("limits.max_connections"),
             in_flight: number("limits.max_in_flight"),
-            stream: stream_cost(settings),
+            stream: demand.stream,
             proxied: demand.proxied,
             tracked_clients: if rate_limited { number("rate_limit.max_keys") } else { 0 }
                 .saturating_add(demand.tracked_clients),
@@ -196,14 +199,6 @@ impl fmt::Display for WorstCase {
 fn approximate(bytes: u64) -> String {
     let tenths = bytes.saturating_mul(10) / MIB;
     format!("{}.{} MiB", tenths / 10, tenths % 10)
-}
-
-/// Bytes of one HTTP/2 stream, without its body.
-fn stream_cost(settings: &Settings) -> u64 {
-    ["http2.stream_window", "http2.send_buffer", "limits.max_header_size", "limits.max_url_length"]
-        .iter()
-        .filter_map(|path| settings.number(path))
-        .fold(0, u64::saturating_add)
 }
 
 /// Decides `limits.memory`, `limits.max_connections` and `limits.max_in_flight` where they are

@@ -234,6 +234,14 @@ impl Default for Config {
 }
 
 impl Config {
+    /// Bytes that one HTTP/2 stream holds, without its body: its windows, buffers and head.
+    pub fn stream_memory(&self) -> u64 {
+        let (http2, limits) = (&self.http2, &self.limits);
+        let sizes = [http2.send_buffer, limits.max_header_size, limits.max_url_length];
+        let sizes = sizes.into_iter().filter_map(|size| u64::try_from(size).ok());
+        sizes.fold(u64::from(http2.stream_window), u64::saturating_add)
+    }
+
     /// What the environment says, and the file that `NESSEN_CONFIG` names, over the defaults.
     ///
     /// `limits.max_connections` at `auto` follows from the soft limit of open files: a program that

@@ -2,9 +2,8 @@
 
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
-use http::{HeaderValue, Request};
+use http::Request;
 use http_body_util::BodyExt;
 
 use crate::handler::routes::{Route, Target, is_ambiguous, normal};
@@ -106,7 +105,7 @@ fn stays_below(path: &str) {
 fn below_a_route(prefix: &str, path: &str) {
     has_one_spelling(path);
     let prefix = normal(prefix).into_owned();
-    let route = Route { host: None, prefix, policy: policy(), target: Target::Nothing };
+    let route = Route { host: None, prefix, policy: Arc::new(Policy::nothing(0)), target: Target::Nothing };
     let spelling = normal(path);
     let Some(rest) = route.rest(path) else { return };
     assert!(path.ends_with(rest) || rest == "/", "{rest:?} of {path:?}");
@@ -116,27 +115,6 @@ fn below_a_route(prefix: &str, path: &str) {
         let (again, spelling) = (again.trim_end_matches('/'), spelling.trim_end_matches('/'));
         assert_eq!(again, spelling, "{path:?} below {:?} is {rest:?}", route.prefix);
     }
-}
-
-/// What a route asks of the layers, none of which is here.
-fn policy() -> Arc<Policy> {
-    Arc::new(Policy {
-        route: 0,
-        methods: Arc::new([]),
-        allow: HeaderValue::from_static(""),
-        own_rate_limit: false,
-        request_timeout: None,
-        max_body_size: 0,
-        body_timeout: Duration::ZERO,
-        min_body_rate: None,
-        holds_bodies: false,
-        request_memory: 0,
-        max_response_size: None,
-        write_timeout: Duration::ZERO,
-        min_send_rate: None,
-        fields: Arc::new([]),
-        compressed: false,
-    })
 }
 
 /// Read in another way than the product does; `None` where it is no text.

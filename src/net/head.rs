@@ -2,6 +2,7 @@
 //! bytes it has sent, and no buffers.
 
 use bytes::{Bytes, BytesMut};
+use memchr::memmem;
 
 use super::context::Context;
 use super::http1::headers_timeout;
@@ -54,12 +55,10 @@ pub(crate) async fn gather<T: Transport>(
 
 /// Whether the bytes are the beginning of a head without fault, and no more.
 fn is_partial(bytes: &[u8]) -> bool {
-    if bytes.ends_with(b"\r\n\r\n") {
-        // Mostly so, and told without a look at the rest.
-        return false;
-    }
     // An empty line before a request is no head yet (RFC 9112 section 2.2), and moves no clock.
-    if bytes.iter().all(|byte| matches!(byte, b'\r' | b'\n')) {
+    let Some(start) = bytes.iter().position(|byte| !matches!(byte, b'\r' | b'\n')) else { return false };
+    // Mostly whole, which is told without a look at what it says, or at a body behind it.
+    if bytes.get(start..).is_some_and(|head| memmem::find(head, b"\r\n\r\n").is_some()) {
         return false;
     }
     let mut fields = [httparse::EMPTY_HEADER; FIELDS];
@@ -78,6 +77,8 @@ mod tests {
             assert!(is_partial(&head[..end]), "{end}");
         }
         assert!(!is_partial(head) && !is_partial(b"\r\n") && !is_partial(b"\r"));
+        // Empty lines in front are no end of it.
+        assert!(is_partial(b"\r\n\r\nGET /a"));
         for behind in ["a", "\r\n", "GET /b HTT"] {
             assert!(!is_partial(&[head, behind.as_bytes()].concat()));
         }

@@ -30,6 +30,17 @@ fn confined<T: Send + 'static>(
     thread.join().unwrap()
 }
 
+#[test]
+fn random_numbers_can_be_had_from_their_devices() {
+    for device in ["/dev/random", "/dev/urandom"] {
+        let read = move || kind(File::open(device));
+        assert_eq!(read(), Ok(()));
+        let Some(found) = confined(Rules::default(), Part::Files, read) else { return };
+        // A program that is linked statically has no other way to ask.
+        assert_eq!(found, Ok(()), "{device}");
+    }
+}
+
 /// A folder that is gone with the test, with `in/file`, `out/file` and `link`, which leads to `in`.
 struct Folder(PathBuf);
 
@@ -273,9 +284,9 @@ fn costs() -> [u128; 3] {
     ]
 }
 
-/// Figures for docs/sandbox.md: `cargo test --lib what_the_sandbox_costs -- --ignored --nocapture`
+/// Figures for docs/sandbox.md: `just costs`
 #[test]
-#[ignore = "a measurement"]
+#[ignore = "it measures time, and so runs alone: `just costs`"]
 fn what_the_sandbox_costs() {
     let without = costs();
     let began = std::time::Instant::now();

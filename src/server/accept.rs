@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::net::TcpStream;
@@ -13,7 +12,7 @@ use crate::exchange::Scarce;
 use crate::lifecycle::Phase;
 use crate::memory::{Purpose, WAITING};
 use crate::net::Stack;
-use crate::net::admission::{Admission, Admitted, RESERVE};
+use crate::net::admission::{Admission, Admitted};
 use crate::net::connection;
 use crate::net::context::Context;
 use crate::net::eviction;
@@ -44,8 +43,6 @@ pub(crate) struct Acceptor<S> {
     pub context: Arc<Context>,
     /// What serves them.
     pub stack: S,
-    /// Connections that went to the reserve.
-    pub reserved: AtomicUsize,
 }
 
 impl<S: Stack> Acceptor<S> {
@@ -79,14 +76,6 @@ impl<S: Stack> Acceptor<S> {
                 self.admit(stream, peer, &told).await;
             }
             left -= 1;
-        }
-    }
-
-    /// Lets those in the reserve have a turn, before so many come that the first of them would have to
-    /// make room.
-    async fn breathe(&self) {
-        if self.reserved.fetch_add(1, Ordering::Relaxed).is_multiple_of(RESERVE / 4) {
-            tokio::task::yield_now().await;
         }
     }
 
@@ -143,7 +132,8 @@ impl<S: Stack> Acceptor<S> {
             connection::serve(stream, state, context, stack).await;
         });
         if probe_only.is_some() {
-            self.breathe().await;
+            // It has its turn before so many come that it would have to make room in the reserve.
+            tokio::task::yield_now().await;
         }
     }
 

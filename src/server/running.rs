@@ -4,7 +4,6 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use axum::Router;
@@ -202,12 +201,5 @@ impl BoundServer {
 
 fn acceptor<S>(port: Port, stack: S, registry: &Registry) -> Acceptor<S> {
     let Port { listener, admission, context } = port;
-    Acceptor {
-        listener,
-        admission,
-        registry: registry.clone(),
-        context,
-        stack,
-        reserved: AtomicUsize::new(0),
-    }
+    Acceptor { listener, admission, registry: registry.clone(), context, stack }
 }

@@ -92,7 +92,7 @@ pub(crate) fn main(config: &Config, shared: &Shared) -> impl Stack {
         .layer(RateLimitLayer { common: shared.rate_limiter.clone(), routes: shared.route_limiters.clone() })
         // Held to the end of the response body.
         .layer(
-            InFlightLayer::new(shared.places.clone()).charging(shared.memory.clone(), stream_memory(config)),
+            InFlightLayer::new(shared.places.clone()).charging(shared.memory.clone(), config.stream_memory()),
         )
         // The clock covers all that the handler waits for, its request body included.
         .layer(RequestTimeoutLayer(limits.request_timeout))
@@ -108,14 +108,6 @@ pub(crate) fn main(config: &Config, shared: &Shared) -> impl Stack {
         .layer(CompressionLayer(shared.compressors.clone()))
         .layer(ResponseSizeLayer(limits.max_response_size))
         .service(Dispatch)
-}
-
-/// Bytes that an HTTP/2 stream holds: its windows, buffers and head.
-fn stream_memory(config: &Config) -> u64 {
-    let http2 = &config.http2;
-    let sizes = [http2.send_buffer, config.limits.max_header_size, config.limits.max_url_length];
-    let sizes = sizes.into_iter().filter_map(|size| u64::try_from(size).ok());
-    sizes.fold(u64::from(http2.stream_window), u64::saturating_add)
 }
 
 /// Everything between a connection of the admin listener and the endpoints: its clients are

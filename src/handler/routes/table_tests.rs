@@ -1,30 +1,14 @@
-use std::time::Duration;
-
-use http::{HeaderValue, Method};
-
 use super::*;
 use crate::policy::Policy;
 
 fn route(number: u32, host: Option<&str>, prefix: &str) -> Route {
-    let policy = Policy {
-        route: number,
-        methods: [Method::GET].into(),
-        allow: HeaderValue::from_static("GET"),
-        own_rate_limit: false,
-        request_timeout: None,
-        max_body_size: 0,
-        body_timeout: Duration::ZERO,
-        min_body_rate: None,
-        holds_bodies: false,
-        request_memory: 0,
-        max_response_size: None,
-        write_timeout: Duration::ZERO,
-        min_send_rate: None,
-        fields: [].into(),
-        compressed: false,
-    };
     let host = host.map(str::to_owned);
-    Route { host, prefix: prefix.to_owned(), policy: Arc::new(policy), target: Target::Nothing }
+    Route {
+        host,
+        prefix: prefix.to_owned(),
+        policy: Arc::new(Policy::nothing(number)),
+        target: Target::Nothing,
+    }
 }
 
 fn table() -> RouteTable {

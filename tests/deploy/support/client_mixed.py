@@ -14,7 +14,7 @@ from support.client import ask
 
 NEARLY_1_MIB = 1000 * 1024
 POST = f'wrk.method = "POST"\nwrk.path = "/echo"\nwrk.body = string.rep("x", {NEARLY_1_MIB})\n'
-REASONS = ("headers_timeout", "body_too_slow", "too_many_connections")
+REASONS = ("headers_timeout", "body_too_slow", "overloaded")
 
 
 class Mixed:

@@ -1,36 +1,23 @@
 //! Nothing is open with the settings that it comes with: alone, and as a proxy of either protocol.
 
-use super::{Found, probe};
+use super::{Found, only, probe};
 use crate::support::is_long;
 use crate::support::server::Server;
 
 /// What does not depend on time, and so takes none to speak of.
-const QUICK: [&str; 26] = [
-    "--only",
+const QUICK: [&str; 13] = [
     "head",
-    "--only",
     "body",
-    "--only",
     "upload",
-    "--only",
     "chunks",
-    "--only",
     "framing",
-    "--only",
     "host",
-    "--only",
     "method",
-    "--only",
     "path",
-    "--only",
     "connection",
-    "--only",
     "http2-fields",
-    "--only",
     "http2-sizes",
-    "--only",
     "http2-resets",
-    "--only",
     "http2-floods",
 ];
 
@@ -57,8 +44,8 @@ fn nothing_is_open_at_defaults() {
         let probes = roles.map(|(name, env)| {
             scope.spawn(move || {
                 let server = Server::start(&env);
-                let args: &[&str] = if is_long() { &[] } else { &QUICK };
-                (name, probe(server.address, &[&["--upload-path", "/echo"], args].concat()))
+                let args = if is_long() { Vec::new() } else { only(&QUICK) };
+                (name, probe(server.address, &[vec!["--upload-path", "/echo"], args].concat()))
             })
         });
         for probe in probes {

@@ -5,6 +5,7 @@ use std::io::Read;
 use std::time::{Duration, Instant};
 
 use super::{Held, allowed, assert_probes, own_mounts};
+use crate::support::folder::Folder;
 use crate::support::http1::{Conn, get};
 use crate::support::server::{Process, Server};
 use crate::support::{PATIENCE, assert_eventually};
@@ -94,10 +95,12 @@ fn a_reader_that_is_gone_costs_lines_and_nothing_else() {
 fn a_full_disk_costs_lines_until_there_is_room_again() {
     let Some(mounts) = own_mounts() else { return };
     // Nobody else sees it, but for a look through the process.
-    let script = "mount -t tmpfs -o size=64k none /mnt && exec \"$0\" \"$@\" >>/mnt/log";
-    let program = mounts.iter().map(String::as_str).chain(["sh", "-c", script]).collect::<Vec<_>>();
+    let script = "mount -t tmpfs -o size=64k none \"$0\" && log=\"$0/log\" && exec \"$@\" >>\"$log\"";
+    let folder = Folder::new();
+    let disk = folder.path("");
+    let program = mounts.iter().map(String::as_str).chain(["sh", "-c", script, &disk]).collect::<Vec<_>>();
     let process = Process::start_by(&program, &[], &[]);
-    let path = format!("/proc/{}/root/mnt/log", process.id());
+    let path = format!("/proc/{}/root{disk}/log", process.id());
     let read = || {
         let mut text = String::new();
         let file = std::fs::File::open(&path).and_then(|mut file| file.read_to_string(&mut text));

@@ -12,6 +12,8 @@ use crate::support::{PATIENCE, assert_eventually, pause};
 /// 2.5 MiB for probes, and 5.5 MiB for the rest: 70 connections at work.
 const SMALL: (&str, &str) = ("MEMORY_BUDGET", "8MiB");
 const AT_WORK: usize = 70;
+/// SETTINGS_MAX_CONCURRENT_STREAMS (RFC 9113 section 6.5.2).
+const MAX_CONCURRENT_STREAMS: u16 = 3;
 /// Longer than a connection has to be idle before it can be spared.
 const IDLE: u64 = 700;
 
@@ -180,8 +182,8 @@ fn one_client_leaves_memory_for_the_next() {
     });
 }
 
-#[test]
-fn without_memory_probes_are_answered_and_others_told_why() {
+/// A server whose memory is in use to the last request, by connections that get nowhere.
+fn full() -> (Server, Vec<Conn>) {
     let server = Server::start(&[
         SMALL,
         ("MAX_CONNECTIONS", "300"),
@@ -197,6 +199,12 @@ fn without_memory_probes_are_answered_and_others_told_why() {
         conn.send(&post_head(10));
     }
     assert_eventually(PATIENCE, "all of the memory in use", || server.get("/").status == 503);
+    (server, held)
+}
+
+#[test]
+fn without_memory_probes_are_answered_and_others_told_why() {
+    let (server, mut held) = full();
     for _ in 0..3 {
         assert_eq!(server.get("/health").status, 200);
         assert_eq!(server.get("/ready").status, 200);
@@ -206,6 +214,9 @@ fn without_memory_probes_are_answered_and_others_told_why() {
         assert!(refused.says_close());
     }
     let mut h2 = H2::open(server.address);
+    h2.pump_until("the server's settings", |h2| !h2.settings.is_empty());
+    // Streams of such a connection are paid for with it, and few.
+    assert_eq!(h2.settings.get(&MAX_CONCURRENT_STREAMS), Some(&4));
     h2.send(&[http2::get(1, "/health"), http2::get(3, "/")].concat());
     assert_eq!(h2.answer(1).status, Some(200), "{}", h2.state());
     assert_eq!(h2.answer(3).status, Some(503), "{}", h2.state());
@@ -214,6 +225,22 @@ fn without_memory_probes_are_answered_and_others_told_why() {
     assert!((AT_WORK - 3..=AT_WORK).contains(&open), "{open}");
     drop(held);
     assert_eventually(PATIENCE, "everybody to be served", || server.get("/").status == 200);
+}
+
+#[test]
+fn the_places_of_probes_are_not_for_those_who_wait() {
+    let (server, _held) = full();
+    // One that asks nothing over HTTP/2 is gone in a moment, not in `limits.headers_timeout`.
+    let began = Instant::now();
+    let mut h2 = H2::open(server.address);
+    h2.pump_to_end();
+    assert!(began.elapsed() < Duration::from_secs(6), "{:?}", began.elapsed());
+    // And the oldest makes room for the newest, and is told what there is too little of.
+    let mut waiting: Vec<Conn> = (0..40).map(|_| server.connect()).collect();
+    let first = waiting[0].read_response();
+    assert_problem(&first, 503, "OVERLOADED");
+    assert_eq!(first.json()["limit"], "limits.memory");
+    assert_eq!(server.get("/health").status, 200);
 }
 
 #[test]
