@@ -9,8 +9,9 @@ FROM rust:1.95-slim-bookworm AS build
 WORKDIR /build
 
 # Static, so that it runs in an image that holds nothing else. With the target named, the flags do not
-# reach build scripts and procedural macros, which must stay dynamic.
-ENV RUSTFLAGS="-C target-feature=+crt-static"
+# reach build scripts and procedural macros, which must stay dynamic. A static program that can lie anywhere
+# relocates itself as it starts: packed, its table of relocations takes a thirtieth (350 KB less).
+ENV RUSTFLAGS="-C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs"
 
 # The dependencies first: they change less often than the source, and this layer is kept until they do.
 COPY Cargo.toml Cargo.lock build.rs ./
