@@ -224,6 +224,9 @@ fn serve(sources: Sources, loaded: Loaded, signals: HeldSignals, sockets: Inheri
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(loaded.config.server.workers)
+        // A worker's own queue has 256 places. Under a flood of more connections than that, the oldest of them
+        // go to the common queue, and would wait there for as long as the flood lasts.
+        .global_queue_interval(2)
         .enable_all()
         .build();
     match runtime {

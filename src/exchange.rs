@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use http::{HeaderValue, Request};
 use tokio::time::Instant;
 
-use crate::memory::Share;
+use crate::memory::{Purpose, Share};
 use crate::policy::Policy;
 use crate::protocol::Protocol;
 
@@ -39,6 +39,8 @@ pub struct Exchange {
     pub fragment: bool,
     /// Only probes are answered on the connection, for want of this.
     pub probe_only: Option<Scarce>,
+    /// What its memory is charged as.
+    pub purpose: Purpose,
     /// What its client holds, where clients are told apart.
     pub share: Option<Arc<Share>>,
     /// Serving it was promised before the server began to refuse: it is the first request on a
@@ -73,6 +75,7 @@ impl Exchange {
             started,
             fragment: false,
             probe_only: None,
+            purpose: Purpose::Work,
             share: None,
             promised: false,
             request_id: OnceLock::new(),

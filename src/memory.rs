@@ -36,6 +36,10 @@ pub const BUFFERED: u64 = 16 * 1024;
 /// Bytes of a connection on which only probes are answered, all in all: its heads are small.
 pub const PROBING: u64 = 40 * 1024;
 
+/// Streams of a connection that are requests like any other. What more of them hold may take half of
+/// the room, and leaves the rest to those who ask for less.
+pub const FEW: u32 = 4;
+
 /// A client may hold this part of all in any case, if there is room: a few requests.
 const FLOOR: u64 = 32;
 
@@ -58,6 +62,8 @@ pub enum Purpose {
     Waiting,
     /// A request that is read, served or answered.
     Work,
+    /// The same, for a client that has [a few](FEW) under way on this connection.
+    More,
     /// A request body that a handler holds.
     Body,
 }
@@ -67,6 +73,7 @@ impl Purpose {
     fn ceiling(self, limit: u64) -> u64 {
         match self {
             Self::Work => limit,
+            Self::More => limit / 2,
             Self::Waiting => limit - limit / 16,
             Self::Body => limit - limit / 8,
         }
@@ -95,6 +102,11 @@ impl MemoryAccount {
     /// Bytes in use beyond three quarters: what can be spared should go then.
     pub fn scarce_by(&self) -> u64 {
         self.used().saturating_sub(self.0.limit / 4 * 3)
+    }
+
+    /// Whether half of it is in use.
+    pub fn is_half_used(&self) -> bool {
+        self.used() > self.0.limit / 2
     }
 
     /// Whether `bytes` more would fit, whoever asks.
@@ -202,6 +214,7 @@ mod tests {
         let (first, second) = (account.open(None), account.open(None));
         assert!(first.add(6, Purpose::Work).is_ok() && second.add(8, Purpose::Body).is_ok());
         assert_eq!(second.add(3, Purpose::Work).unwrap_err().reason, Reason::Overloaded);
+        assert!(account.open(None).add(1, Purpose::More).is_err());
         // The last eighth is not for bodies, and the last sixteenth for requests alone.
         assert!(second.add(1, Purpose::Body).is_err() && second.add(1, Purpose::Waiting).is_ok());
         assert!(second.add(1, Purpose::Waiting).is_err() && second.add(1, Purpose::Work).is_ok());

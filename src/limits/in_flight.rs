@@ -16,7 +16,7 @@ use pin_project_lite::pin_project;
 use tower::{Layer, Service};
 
 use crate::exchange::Exchange;
-use crate::memory::{Charge, MemoryAccount, Purpose};
+use crate::memory::{Charge, MemoryAccount};
 use crate::places::{NoPlace, Place, Places};
 use crate::protocol::Protocol;
 use crate::refusal::{Reason, Refusal};
@@ -79,7 +79,7 @@ impl InFlightLayer {
             return Ok(None);
         }
         let charge = memory.open(exchange.share.clone());
-        charge.add(bytes, Purpose::Work)?;
+        charge.add(bytes, exchange.purpose)?;
         Ok(Some(charge))
     }
 

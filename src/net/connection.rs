@@ -219,10 +219,13 @@ pub async fn serve<T: Transport, S: Stack>(
 /// which are paid for already.
 ///
 /// # Errors
-/// This client holds its part.
+/// This client holds its part, or was slow a moment ago.
 fn work(state: &Arc<ConnState>, context: &Context) -> Result<Option<Charge>, Refusal> {
     if state.probe_only().is_some() {
         return Ok(None);
+    }
+    if state.share().is_some() && context.memory.is_half_used() {
+        context.penalties.check(state.peer().ip().into())?;
     }
     let charge = context.memory.open(state.share().cloned());
     match charge.add(WORKING, Purpose::Work) {

@@ -7,7 +7,9 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue, header};
 
 use super::date;
+use super::penalty::PenaltyBox;
 use super::send_watch::SendLimits;
+use super::turns::Turns;
 use crate::client_address::TrustedProxies;
 use crate::lifecycle::Lifecycle;
 use crate::memory::MemoryAccount;
@@ -93,6 +95,10 @@ pub struct Context {
     pub proxy_protocol: ProxyProtocol,
     /// What connections and requests hold.
     pub memory: MemoryAccount,
+    /// Who was slow when room was short.
+    pub penalties: PenaltyBox,
+    /// Who goes first when there is too much to do.
+    pub turns: Turns,
     /// Where the process is in its life.
     pub lifecycle: Lifecycle,
     /// Counts.

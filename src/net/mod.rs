@@ -21,6 +21,7 @@ pub mod linger;
 pub mod listener;
 mod outgoing;
 mod park;
+pub mod penalty;
 pub mod pressure;
 pub mod progress;
 pub(crate) mod proxy_protocol;
@@ -30,6 +31,7 @@ mod service;
 mod stamp;
 pub mod state;
 pub mod transport;
+pub mod turns;
 mod upload;
 
 pub use service::Stack;

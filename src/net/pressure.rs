@@ -16,13 +16,17 @@ use super::context::Context;
 use super::eviction::{SILENT, SLOW_HEAD};
 use super::registry::Registry;
 use super::state::{ConnState, Order};
-use crate::memory::{MemoryAccount, WAITING, WORKING};
+use crate::memory::{MemoryAccount, Purpose, WAITING, WORKING};
 use crate::places::Places;
 use crate::protocol::Protocol;
 use crate::refusal::Reason;
 
 /// How often it is looked for while room is short.
 const INTERVAL: Duration = Duration::from_millis(100);
+/// Milliseconds that a client's pace is taken over,
+const SPAN: u64 = 1000;
+/// and when hardly any memory is left: then each newcomer is refused for somebody who stays.
+const SPAN_FULL: u64 = 400;
 /// Bytes a second that get somewhere: 64 kbit/s, less than any line in use.
 const PACE: u64 = 8 * 1024;
 
@@ -58,11 +62,12 @@ impl Relief {
 
     fn look(&self) {
         let connections = self.registry.connections();
+        let span = if self.memory.has_room(WORKING, Purpose::Waiting) { SPAN } else { SPAN_FULL };
         // Everybody is looked at in every round: a pace is known by the second look.
         let mut slow: Vec<_> = connections
             .iter()
             .filter(|connection| may_go(connection))
-            .filter_map(|connection| Some((self.pace(connection)?, connection)))
+            .filter_map(|connection| Some((self.pace(connection, span)?, connection)))
             .collect();
         let mut bytes = self.memory.scarce_by();
         if bytes > 0 {
@@ -97,7 +102,9 @@ impl Relief {
                 continue;
             }
             self.context.metrics.connection_evicted();
-            self.context.refused(reason, connection.peer().ip(), Protocol::Unknown);
+            let client = connection.peer().ip();
+            self.context.refused(reason, client, Protocol::Unknown);
+            self.context.penalties.put(client.into());
             connection.order(Order::Abort);
             bytes = bytes.saturating_sub(WORKING);
             places = places.saturating_sub(usize::try_from(connection.in_flight()).unwrap_or(usize::MAX));
@@ -105,11 +112,11 @@ impl Relief {
     }
 
     /// How slow a client is that is waited for, and with what; `None` if it is not, or gets somewhere.
-    fn pace(&self, connection: &ConnState) -> Option<(Reason, u64)> {
+    fn pace(&self, connection: &ConnState, span: u64) -> Option<(Reason, u64)> {
         if let Some(since) = connection.head_since().filter(|_| connection.in_flight() == 0) {
             return (since.elapsed() >= SLOW_HEAD).then_some((Reason::HeadersTimeout, 0));
         }
-        let pace = connection.pace_of_client().filter(|pace| *pace < PACE)?;
+        let pace = connection.pace_of_client(span).filter(|pace| *pace < PACE)?;
         match connection.progress.awaits_upload() {
             true => self.judges_uploads.then_some((Reason::BodyTooSlow, pace)),
             false => self.context.limits.send.min_rate.map(|_| (Reason::SlowReader, pace)),

@@ -5,9 +5,6 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use super::stamp::Stamp;
 
-/// Milliseconds that a pace is taken over.
-const SPAN: u64 = 1000;
-
 /// What is known of one connection.
 #[derive(Debug, Default)]
 pub struct Progress {
@@ -50,10 +47,10 @@ impl Progress {
         self.held_up.load(Ordering::Relaxed) || self.awaits_upload()
     }
 
-    /// Bytes a second that moved since the last look, if that was a second ago or more. `written` is
-    /// what the client has taken in all, and `now` milliseconds. A client that nobody waits for is not
+    /// Bytes a second that moved since the last look, if that was `span` milliseconds ago or more. `written`
+    /// is what the client has taken in all, and `now` milliseconds. A client that nobody waits for is not
     /// judged, and by nothing that came before.
-    pub fn pace(&self, waited_for: bool, now: u64, written: u64) -> Option<u64> {
+    pub fn pace(&self, waited_for: bool, span: u64, now: u64, written: u64) -> Option<u64> {
         if !waited_for {
             self.looked.clear();
             return None;
@@ -61,7 +58,7 @@ impl Progress {
         let moved = self.uploaded.load(Ordering::Relaxed) + written;
         let before = self.looked.get();
         let elapsed = before.map_or(0, |looked| now.saturating_sub(looked));
-        if before.is_some() && elapsed < SPAN {
+        if before.is_some() && elapsed < span {
             return None;
         }
         self.looked.set(now);
@@ -78,15 +75,15 @@ mod tests {
     fn a_pace_is_that_of_the_last_second_in_which_the_client_was_waited_for() {
         let progress = Progress::default();
         progress.uploaded(1 << 20);
-        assert_eq!(progress.pace(true, 10, 0), None);
+        assert_eq!(progress.pace(true, 1_000, 10, 0), None);
         progress.uploaded(500);
-        assert_eq!(progress.pace(true, 1_009, 0), None);
+        assert_eq!(progress.pace(true, 1_000, 1_009, 0), None);
         // What came before the first look pays for nothing.
-        assert_eq!(progress.pace(true, 1_010, 500), Some(1_000));
-        assert_eq!(progress.pace(true, 3_010, 500), Some(0));
+        assert_eq!(progress.pace(true, 1_000, 1_010, 500), Some(1_000));
+        assert_eq!(progress.pace(true, 1_000, 3_010, 500), Some(0));
         // Not waited for, it is judged afresh.
-        assert_eq!(progress.pace(false, 3_100, 500), None);
-        assert_eq!(progress.pace(true, 9_000, 500), None);
-        assert_eq!(progress.pace(true, 10_000, 500), Some(0));
+        assert_eq!(progress.pace(false, 1_000, 3_100, 500), None);
+        assert_eq!(progress.pace(true, 1_000, 9_000, 500), None);
+        assert_eq!(progress.pace(true, 1_000, 10_000, 500), Some(0));
     }
 }

@@ -25,7 +25,7 @@ use super::upload::Upload;
 use crate::body::BoxError;
 use crate::exchange::Exchange;
 use crate::lifecycle::Phase;
-use crate::memory::{Charge, Purpose, STREAM};
+use crate::memory::{Charge, FEW, Purpose, STREAM};
 use crate::protocol::Protocol;
 use crate::refusal::Reason;
 
@@ -94,6 +94,7 @@ impl<S> ConnService<S> {
         exchange.trusted_peer = trusted.trusts(peer.ip());
         exchange.probe_only = self.state.probe_only();
         exchange.share = self.state.share().cloned();
+        exchange.purpose = self.purpose();
         exchange.promised = (self.state.accepted_in_drain && number == 1)
             || (protocol == Protocol::Http2 && !self.state.was_told_long_ago());
         if let Wire::Http1(seen) = &self.wire {
@@ -109,11 +110,16 @@ impl<S> ConnService<S> {
 }
 
 impl<S> ConnService<S> {
+    /// What the memory of the next request is charged as.
+    fn purpose(&self) -> Purpose {
+        if self.state.in_flight() > FEW { Purpose::More } else { Purpose::Work }
+    }
+
     /// Charges what a stream holds whatever becomes of it; `None` where there is no room.
     fn stream_memory(&self) -> Option<Charge> {
         let charge = self.context.memory.open(self.state.share().cloned());
         // Those of probes are few, and paid for with their connection.
-        let paid = self.state.probe_only().is_some() || charge.add(STREAM, Purpose::Work).is_ok();
+        let paid = self.state.probe_only().is_some() || charge.add(STREAM, self.purpose()).is_ok();
         paid.then_some(charge)
     }
 

@@ -421,9 +421,9 @@ impl ConnState {
 
     /// Bytes a second that moved since the last look, if that was a second ago or more and it is the
     /// client who is waited for. To be called by one task, again and again.
-    pub fn pace_of_client(&self) -> Option<u64> {
+    pub fn pace_of_client(&self, span: u64) -> Option<u64> {
         let waited_for = !self.is_upgraded() && (self.blocked_since.get().is_some() || self.progress.waits());
-        self.progress.pace(waited_for, self.now(), self.written.load(Ordering::Relaxed))
+        self.progress.pace(waited_for, span, self.now(), self.written.load(Ordering::Relaxed))
     }
 
     // ----- writing

@@ -12,7 +12,7 @@ use crate::exchange::Scarce;
 use crate::lifecycle::Phase;
 use crate::memory::{Purpose, WAITING};
 use crate::net::Stack;
-use crate::net::admission::{Admission, Admitted};
+use crate::net::admission::{Admission, Admitted, RESERVE};
 use crate::net::connection;
 use crate::net::context::Context;
 use crate::net::eviction;
@@ -43,6 +43,8 @@ pub(crate) struct Acceptor<S> {
     pub context: Arc<Context>,
     /// What serves them.
     pub stack: S,
+    /// Connections that went to the reserve.
+    pub reserved: usize,
 }
 
 impl<S: Stack> Acceptor<S> {
@@ -79,7 +81,7 @@ impl<S: Stack> Acceptor<S> {
         }
     }
 
-    async fn admit(&self, stream: TcpStream, peer: SocketAddr, told: &Arc<Semaphore>) {
+    async fn admit(&mut self, stream: TcpStream, peer: SocketAddr, told: &Arc<Semaphore>) {
         let mut admitted = self.admission.admit(peer.ip());
         for _ in 0..BREATHS {
             // Connections that were told to go have not come to it yet, if many come at once.
@@ -127,13 +129,17 @@ impl<S: Stack> Acceptor<S> {
         }
         let panics = CountPanic(self.context.metrics.clone());
         let (context, stack) = (self.context.clone(), self.stack.clone());
-        tokio::spawn(async move {
+        let turns = self.context.turns.clone();
+        tokio::spawn(turns.fair(async move {
             let _panics = panics;
             connection::serve(stream, state, context, stack).await;
-        });
+        }));
         if probe_only.is_some() {
-            // It has its turn before so many come that it would have to make room in the reserve.
-            tokio::task::yield_now().await;
+            self.reserved = self.reserved.wrapping_add(1);
+            // They have a turn before so many come that the first would have to make room in the reserve.
+            if self.reserved.is_multiple_of(RESERVE / 4) {
+                tokio::task::yield_now().await;
+            }
         }
     }
 

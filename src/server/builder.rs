@@ -30,8 +30,10 @@ use crate::net::admission::Admission;
 use crate::net::context::{ConnectionLimits, Context, HeadLimits, Http2Limits, ProxyProtocol};
 use crate::net::inherited::Inherited;
 use crate::net::listener::{self, Listener};
+use crate::net::penalty::PenaltyBox;
 use crate::net::registry::Registry;
 use crate::net::send_watch::SendLimits;
+use crate::net::turns::Turns;
 use crate::places::Places;
 use crate::resolve::Resolver;
 use crate::sandbox;
@@ -451,6 +453,8 @@ fn context(config: &Config, shared: &Shared, max_requests: u64) -> Context {
         },
         trusted: config.server.trusted_proxies.clone(),
         memory: shared.memory.clone(),
+        penalties: PenaltyBox::default(),
+        turns: Turns::default(),
         // Only the main listener stands behind proxies.
         proxy_protocol: ProxyProtocol::Off,
         lifecycle: shared.lifecycle.clone(),

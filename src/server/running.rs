@@ -133,6 +133,7 @@ impl BoundServer {
             }
             .run(),
         );
+        let turns = tokio::spawn(main.context.turns.clone().run());
         acceptors.spawn(acceptor(main, app, &registry).run(stopped.clone()));
         // Operators may look on while the rest drains.
         let (admin_stop, admin_stopped) = watch::channel(false);
@@ -194,6 +195,7 @@ impl BoundServer {
         housekeeping.abort();
         keep_alive.abort();
         relief.abort();
+        turns.abort();
         let _ = tokio::task::spawn_blocking(move || pipe.flush(LAST_WORDS)).await;
         if failed { Outcome::Failed } else { outcome }
     }
@@ -201,5 +203,5 @@ impl BoundServer {
 
 fn acceptor<S>(port: Port, stack: S, registry: &Registry) -> Acceptor<S> {
     let Port { listener, admission, context } = port;
-    Acceptor { listener, admission, registry: registry.clone(), context, stack }
+    Acceptor { listener, admission, registry: registry.clone(), context, stack, reserved: 0 }
 }

@@ -53,8 +53,14 @@ enum Event {
     Abort,
 }
 
+/// How often streams are looked at while memory is scarce.
+const TICK_SCARCE: Duration = Duration::from_millis(100);
+
 /// How often streams that are being answered are looked at.
 fn tick(context: &Context) -> Duration {
+    if context.memory.scarce_by() > 0 {
+        return TICK_SCARCE;
+    }
     (context.limits.send.timeout / 4).clamp(Duration::from_millis(20), Duration::from_millis(500))
 }
 

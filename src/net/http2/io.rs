@@ -41,13 +41,17 @@ struct Allowance {
 }
 
 const ALLOWANCE: f64 = 1000.0;
+/// What content may bring it up to: a client may give back the windows of many small frames all at once.
+const FOR_CONTENT: f64 = 4000.0;
 const PER_SECOND: f64 = 50.0;
 const PER_REQUEST: f64 = 10.0;
 const PER_DATA_FRAME: f64 = 3.0;
 
 impl Allowance {
-    fn earn(&mut self, amount: f64) {
-        self.left = (self.left + amount).min(ALLOWANCE);
+    fn earn(&mut self, amount: f64, most: f64) {
+        if self.left < most {
+            self.left = (self.left + amount).min(most);
+        }
     }
 
     fn spend(&mut self) -> bool {
@@ -58,7 +62,7 @@ impl Allowance {
         let now = Instant::now();
         let elapsed = now.duration_since(self.since).as_secs_f64();
         self.since = now;
-        self.earn(elapsed * PER_SECOND);
+        self.earn(elapsed * PER_SECOND, ALLOWANCE);
         self.left >= 0.0
     }
 }
@@ -128,9 +132,9 @@ impl<T: Transport> Http2Io<T> {
             }
             FrameHead { kind: kind::HEADERS, stream, .. } => {
                 ledger.last_stream.fetch_max(stream, Ordering::Relaxed);
-                allowance.earn(PER_REQUEST);
+                allowance.earn(PER_REQUEST, ALLOWANCE);
             }
-            FrameHead { kind: kind::DATA, length: 1.., .. } => allowance.earn(PER_DATA_FRAME),
+            FrameHead { kind: kind::DATA, length: 1.., .. } => allowance.earn(PER_DATA_FRAME, FOR_CONTENT),
             FrameHead { kind, .. } => {
                 *resets += u64::from(kind == kind::RST_STREAM);
                 calm &= allowance.spend();
@@ -155,7 +159,7 @@ impl<T: Transport> Http2Io<T> {
             let ends = matches!(frame.kind, kind::DATA | kind::HEADERS) && frame.flags & END_STREAM != 0;
             *completed += u64::from(ends);
             if frame.kind == kind::DATA {
-                allowance.earn(PER_DATA_FRAME);
+                allowance.earn(PER_DATA_FRAME, FOR_CONTENT);
             }
         });
         self.ledger.at_boundary.store(self.writes.at_boundary(), Ordering::Relaxed);

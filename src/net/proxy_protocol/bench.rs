@@ -69,6 +69,8 @@ impl Bench {
         let pipe = LogPipe::new(Box::new(log.clone()), 1 << 20).unwrap();
         let context = Context {
             memory: MemoryAccount::new(u64::MAX),
+            penalties: Default::default(),
+            turns: Default::default(),
             limits: limits(),
             trusted: trusted.clone(),
             proxy_protocol,

@@ -258,3 +258,31 @@ fn one_client_leaves_places_for_the_next() {
         assert_eq!(conn.read_response().status, 200);
     }
 }
+
+#[test]
+fn who_was_let_go_for_being_slow_comes_after_others() {
+    let server = Server::start(&[SMALL, ("MAX_CONNECTIONS", "300")]);
+    // Of these only, one from each, some have to go.
+    let crowd = 10..10 + u8::try_from(AT_WORK).unwrap() - 10;
+    let mut slow: Vec<(u8, Conn)> =
+        crowd.map(|number| (number, stalled(&server, neighbour(number)))).collect();
+    let mut gone = None;
+    assert_eventually(PATIENCE, "one to be let go", || {
+        gone = slow
+            .iter_mut()
+            .find_map(|(number, conn)| (count_open(std::slice::from_mut(conn)) == 0).then_some(*number));
+        gone.is_some()
+    });
+    let ask = |number| {
+        let mut conn = Conn::open_from(neighbour(number), server.address);
+        conn.send(&get("/"));
+        conn.read_response()
+    };
+    let refused = ask(gone.unwrap());
+    assert_problem(&refused, 503, "OVERLOADED");
+    assert!(refused.text().contains("for being slow"), "{}", refused.text());
+    assert_eq!(ask(9).status, 200);
+    // With room for everybody, nothing is held against it.
+    drop(slow);
+    assert_eventually(PATIENCE, "it to be served", || ask(gone.unwrap()).status == 200);
+}

@@ -144,3 +144,21 @@ fn a_thousand_requests_are_served_on_one_connection() {
     }
     assert!(h2.goaways.is_empty(), "{}", h2.state());
 }
+
+#[test]
+fn windows_given_back_all_at_once_are_no_abuse() {
+    let server = Server::start(&[]);
+    let mut h2 = H2::open(server.address);
+    h2.polite = false;
+    h2.send(&request(1, "POST", "/echo", &[], false));
+    for _ in 0..600 {
+        h2.send(&data(1, &[b'a'; 100], false));
+    }
+    h2.send(&data(1, b"", true));
+    assert_eq!(h2.answer(1).body.len(), 60_000);
+    let updates = [window_update(0, 100), window_update(1, 100)].concat();
+    h2.send(&updates.repeat(600));
+    h2.polite = true;
+    h2.assert_serves(3);
+    assert!(h2.goaways.is_empty(), "{}", h2.state());
+}
