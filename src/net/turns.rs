@@ -19,16 +19,16 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 /// A lap that is longer than this is long.
-const LONG: Duration = Duration::from_millis(5);
+const LONG: Duration = Duration::from_millis(4);
 /// How often a lap is measured while there is work, and while there is none.
-const LOOK: Duration = Duration::from_millis(20);
+const LOOK: Duration = Duration::from_millis(10);
 const LOOK_IDLE: Duration = Duration::from_millis(250);
 /// How long there is a line, at least.
 const HOLD: Duration = Duration::from_secs(1);
 /// After a pause of this length a connection goes past the line,
 const PAUSE: Duration = Duration::from_millis(50);
-/// and has so many turns before it stands in it: a request and its answer, by way of an upstream.
-const BURST: u8 = 8;
+/// and works for so long before it stands in it: a request and its answer, by way of an upstream.
+const BURST: Duration = Duration::from_micros(50);
 /// How many of the line are let into a lap: an eighth, and so many at least.
 const AT_LEAST: usize = 16;
 const PART: usize = 8;
@@ -49,7 +49,7 @@ struct Inner {
 impl Turns {
     /// Has `task` take part.
     pub fn fair<F: Future>(&self, task: F) -> Fair<F> {
-        Fair { task, turns: self.clone(), last: None, burst: 0, waits: false, turn: None }
+        Fair { task, turns: self.clone(), last: None, burst: Duration::ZERO, waits: false, turn: None }
     }
 
     /// Measures laps, and moves the line. Whoever stands in it stays there once this has ended.
@@ -135,7 +135,7 @@ pin_project! {
         task: F,
         turns: Turns,
         last: Option<Instant>,
-        burst: u8,
+        burst: Duration,
         waits: bool,
         turn: Option<Arc<AtomicBool>>,
     }
@@ -151,18 +151,19 @@ impl<F: Future> Future for Fair<F> {
         if !turns.busy.load(Ordering::Relaxed) {
             turns.busy.store(true, Ordering::Relaxed);
         }
+        if !*this.waits && !turns.crowded.load(Ordering::Acquire) {
+            return this.task.poll(cx);
+        }
+        let begun = Instant::now();
         if *this.waits {
             // What wakes it meanwhile is looked at when its turn comes.
             match this.turn {
                 Some(turn) if !turn.swap(false, Ordering::Acquire) => return Poll::Pending,
                 _ => *this.waits = false,
             }
-            // To have stood in line is no pause.
-            *this.last = Some(Instant::now());
-        } else if turns.crowded.load(Ordering::Acquire) {
-            let now = Instant::now();
-            if this.last.replace(now).is_none_or(|last| now - last >= PAUSE) {
-                *this.burst = 0;
+        } else {
+            if this.last.is_none_or(|last| begun - last >= PAUSE) {
+                *this.burst = Duration::ZERO;
             }
             if *this.burst >= BURST {
                 *this.waits = true;
@@ -170,9 +171,13 @@ impl<F: Future> Future for Fair<F> {
                 this.turns.stand(turn, cx.waker().clone());
                 return Poll::Pending;
             }
-            *this.burst += 1;
         }
-        this.task.poll(cx)
+        let polled = this.task.poll(cx);
+        let now = Instant::now();
+        // To have stood in line is no pause.
+        *this.last = Some(now);
+        *this.burst += now - begun;
+        polled
     }
 }
 
