@@ -36,9 +36,9 @@ pub const BUFFERED: u64 = 16 * 1024;
 /// Bytes of a connection on which only probes are answered, all in all: its heads are small.
 pub const PROBING: u64 = 40 * 1024;
 
-/// Streams of a connection that are requests like any other. What more of them hold may take half of
-/// the room, and leaves the rest to those who ask for less.
-pub const FEW: u32 = 4;
+/// Streams of a connection that are requests like any other. What more of them hold may take three
+/// quarters of the room, and leaves the rest to those who ask for less.
+pub const FEW: usize = 4;
 
 /// A client may hold this part of all in any case, if there is room: a few requests.
 const FLOOR: u64 = 32;
@@ -73,7 +73,7 @@ impl Purpose {
     fn ceiling(self, limit: u64) -> u64 {
         match self {
             Self::Work => limit,
-            Self::More => limit / 2,
+            Self::More => limit - limit / 4,
             Self::Waiting => limit - limit / 16,
             Self::Body => limit - limit / 8,
         }
@@ -144,20 +144,19 @@ impl Charge {
         if in_use > limit / 4 * 3 {
             scarce.notify_one();
         }
-        let free = purpose.ceiling(*limit).checked_sub(in_use);
+        let fits = in_use <= purpose.ceiling(*limit);
+        let free = limit.saturating_sub(in_use);
         let own = self
             .share
             .as_ref()
             .map_or(0, |share| share.bytes.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes));
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
-        match free {
-            // Counted itself, what this client holds may be as much as is left and no more.
-            Some(free) if own <= free.saturating_add(bytes).max(limit / FLOOR) => Ok(()),
-            free => {
-                self.give_back(bytes);
-                Err(exhausted(free.is_some()))
-            }
+        // Counted itself, what this client holds may be as much as is left and no more.
+        if fits && own <= free.saturating_add(bytes).max(limit / FLOOR) {
+            return Ok(());
         }
+        self.give_back(bytes);
+        Err(exhausted(fits))
     }
 
     /// Charges `bytes` more, whether there is room or not: for what takes the place of something

@@ -219,13 +219,15 @@ pub async fn serve<T: Transport, S: Stack>(
 /// which are paid for already.
 ///
 /// # Errors
-/// This client holds its part, or was slow a moment ago.
+/// This client holds its part.
 fn work(state: &Arc<ConnState>, context: &Context) -> Result<Option<Charge>, Refusal> {
     if state.probe_only().is_some() {
         return Ok(None);
     }
-    if state.share().is_some() && context.memory.is_half_used() {
-        context.penalties.check(state.peer().ip().into())?;
+    let comes_after_others = || context.penalties.holds(state.peer().ip().into(), state.accepted());
+    if state.share().is_some() && context.memory.is_half_used() && comes_after_others() {
+        state.probes_only(Scarce::Memory);
+        return Ok(None);
     }
     let charge = context.memory.open(state.share().cloned());
     match charge.add(WORKING, Purpose::Work) {

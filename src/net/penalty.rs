@@ -10,7 +10,6 @@ use lru::LruCache;
 use tokio::time::Instant;
 
 use crate::client_address::ClientKey;
-use crate::refusal::{Reason, Refusal};
 
 /// How long it is remembered.
 const FOR: Duration = Duration::from_secs(10);
@@ -38,22 +37,16 @@ impl PenaltyBox {
         }
     }
 
-    /// Whether `client` has to wait for others.
-    ///
-    /// # Errors
-    /// It has.
-    pub fn check(&self, client: ClientKey) -> Result<(), Refusal> {
+    /// Whether a connection that `client` made then has to wait for others. What it had before is not
+    /// held against it: an address may stand for many.
+    pub fn holds(&self, client: ClientKey, accepted: Instant) -> bool {
         let mut slow = self.slow();
-        match slow.peek(&client).map(Instant::elapsed) {
-            None => return Ok(()),
-            Some(ago) if ago >= FOR => {
-                slow.pop(&client);
-                return Ok(());
-            }
-            Some(_) => {}
+        let Some(since) = slow.peek(&client).copied() else { return false };
+        if since.elapsed() >= FOR {
+            slow.pop(&client);
+            return false;
         }
-        let detail = "memory is short, and this client was let go a moment ago for being slow";
-        Err(Refusal::new(Reason::Overloaded, detail).limit("limits.memory").retry_after(FOR))
+        accepted >= since
     }
 
     fn slow(&self) -> MutexGuard<'_, LruCache<ClientKey, Instant>> {
@@ -74,12 +67,13 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_slow_client_comes_after_others_for_a_while() {
         let slow = PenaltyBox::default();
+        let before = Instant::now();
+        tokio::time::advance(Duration::from_millis(1)).await;
         slow.put(client(1));
-        let refusal = slow.check(client(1)).unwrap_err();
-        assert_eq!((refusal.reason, refusal.limit), (Reason::Overloaded, Some("limits.memory")));
-        assert!(slow.check(client(2)).is_ok());
+        assert!(slow.holds(client(1), Instant::now()) && !slow.holds(client(1), before));
+        assert!(!slow.holds(client(2), Instant::now()));
         tokio::time::advance(FOR).await;
-        assert!(slow.check(client(1)).is_ok() && slow.slow().is_empty());
+        assert!(!slow.holds(client(1), Instant::now()) && slow.slow().is_empty());
     }
 
     #[test]
@@ -87,7 +81,7 @@ mod tests {
         let slow = PenaltyBox::default();
         let most = u32::try_from(MOST).unwrap();
         (0..=most).for_each(|number| slow.put(client(number)));
-        assert!(slow.check(client(0)).is_ok() && slow.check(client(most)).is_err());
+        assert!(!slow.holds(client(0), Instant::now()) && slow.holds(client(most), Instant::now()));
         assert_eq!(slow.slow().len(), MOST);
     }
 }

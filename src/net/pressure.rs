@@ -26,7 +26,7 @@ const INTERVAL: Duration = Duration::from_millis(100);
 /// Milliseconds that a client's pace is taken over,
 const SPAN: u64 = 1000;
 /// and when hardly any memory is left: then each newcomer is refused for somebody who stays.
-const SPAN_FULL: u64 = 400;
+const SPAN_FULL: u64 = 600;
 /// Bytes a second that get somewhere: 64 kbit/s, less than any line in use.
 const PACE: u64 = 8 * 1024;
 
@@ -104,7 +104,10 @@ impl Relief {
             self.context.metrics.connection_evicted();
             let client = connection.peer().ip();
             self.context.refused(reason, client, Protocol::Unknown);
-            self.context.penalties.put(client.into());
+            // Those who are not told apart are many.
+            if bytes > 0 && connection.share().is_some() {
+                self.context.penalties.put(client.into());
+            }
             connection.order(Order::Abort);
             bytes = bytes.saturating_sub(WORKING);
             places = places.saturating_sub(usize::try_from(connection.in_flight()).unwrap_or(usize::MAX));
@@ -113,7 +116,10 @@ impl Relief {
 
     /// How slow a client is that is waited for, and with what; `None` if it is not, or gets somewhere.
     fn pace(&self, connection: &ConnState, span: u64) -> Option<(Reason, u64)> {
-        if let Some(since) = connection.head_since().filter(|_| connection.in_flight() == 0) {
+        if let Some(since) = connection
+            .head_since()
+            .filter(|_| connection.in_flight() == 0 && !connection.progress.stands_in_line())
+        {
             return (since.elapsed() >= SLOW_HEAD).then_some((Reason::HeadersTimeout, 0));
         }
         let pace = connection.pace_of_client(span).filter(|pace| *pace < PACE)?;

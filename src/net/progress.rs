@@ -13,6 +13,8 @@ pub struct Progress {
     uploaded: AtomicU64,
     /// Some HTTP/2 stream has bytes that its window does not let go.
     held_up: AtomicBool,
+    /// Its task waits for its turn.
+    stands: AtomicBool,
     /// When it was last looked at, and what had moved by then.
     looked: Stamp,
     moved: AtomicU64,
@@ -42,6 +44,16 @@ impl Progress {
         self.held_up.store(held_up, Ordering::Relaxed);
     }
 
+    /// Its task waits for its turn, and so nobody waits for its client; or does no longer.
+    pub fn stand_in_line(&self, stands: bool) {
+        self.stands.store(stands, Ordering::Relaxed);
+    }
+
+    /// Whether it does.
+    pub fn stands_in_line(&self) -> bool {
+        self.stands.load(Ordering::Relaxed)
+    }
+
     /// Whether a body or a stream waits for the client.
     pub fn waits(&self) -> bool {
         self.held_up.load(Ordering::Relaxed) || self.awaits_upload()
@@ -49,9 +61,9 @@ impl Progress {
 
     /// Bytes a second that moved since the last look, if that was `span` milliseconds ago or more. `written`
     /// is what the client has taken in all, and `now` milliseconds. A client that nobody waits for is not
-    /// judged, and by nothing that came before.
+    /// judged, and by nothing that came before; nor is one by a look of long ago.
     pub fn pace(&self, waited_for: bool, span: u64, now: u64, written: u64) -> Option<u64> {
-        if !waited_for {
+        if !waited_for || self.stands_in_line() {
             self.looked.clear();
             return None;
         }
@@ -63,7 +75,10 @@ impl Progress {
         }
         self.looked.set(now);
         let moved_then = self.moved.swap(moved, Ordering::Relaxed);
-        before.map(|_| moved.saturating_sub(moved_then) * 1000 / elapsed.max(1))
+        // Looked at again when room is short again.
+        before
+            .filter(|_| elapsed < 2 * span)
+            .map(|_| moved.saturating_sub(moved_then) * 1000 / elapsed.max(1))
     }
 }
 
@@ -80,7 +95,8 @@ mod tests {
         assert_eq!(progress.pace(true, 1_000, 1_009, 0), None);
         // What came before the first look pays for nothing.
         assert_eq!(progress.pace(true, 1_000, 1_010, 500), Some(1_000));
-        assert_eq!(progress.pace(true, 1_000, 3_010, 500), Some(0));
+        assert_eq!(progress.pace(true, 1_000, 3_009, 500), Some(0));
+        assert_eq!(progress.pace(true, 1_000, 60_000, 500), None);
         // Not waited for, it is judged afresh.
         assert_eq!(progress.pace(false, 1_000, 3_100, 500), None);
         assert_eq!(progress.pace(true, 1_000, 9_000, 500), None);

@@ -94,7 +94,6 @@ impl<S> ConnService<S> {
         exchange.trusted_peer = trusted.trusts(peer.ip());
         exchange.probe_only = self.state.probe_only();
         exchange.share = self.state.share().cloned();
-        exchange.purpose = self.purpose();
         exchange.promised = (self.state.accepted_in_drain && number == 1)
             || (protocol == Protocol::Http2 && !self.state.was_told_long_ago());
         if let Wire::Http1(seen) = &self.wire {
@@ -112,14 +111,17 @@ impl<S> ConnService<S> {
 impl<S> ConnService<S> {
     /// What the memory of the next request is charged as.
     fn purpose(&self) -> Purpose {
-        if self.state.in_flight() > FEW { Purpose::More } else { Purpose::Work }
+        match &self.wire {
+            Wire::Http2(streams) if streams.open_now() >= FEW => Purpose::More,
+            _ => Purpose::Work,
+        }
     }
 
     /// Charges what a stream holds whatever becomes of it; `None` where there is no room.
-    fn stream_memory(&self) -> Option<Charge> {
+    fn stream_memory(&self, purpose: Purpose) -> Option<Charge> {
         let charge = self.context.memory.open(self.state.share().cloned());
         // Those of probes are few, and paid for with their connection.
-        let paid = self.state.probe_only().is_some() || charge.add(STREAM, self.purpose()).is_ok();
+        let paid = self.state.probe_only().is_some() || charge.add(STREAM, purpose).is_ok();
         paid.then_some(charge)
     }
 
@@ -147,9 +149,10 @@ impl<S: Stack> hyper::service::Service<Request<Incoming>> for ConnService<S> {
     type Future = ConnFuture<S::Future>;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        let purpose = self.purpose();
         let stream = match &self.wire {
             Wire::Http1(_) => None,
-            Wire::Http2(streams) => match self.stream_memory() {
+            Wire::Http2(streams) => match self.stream_memory(purpose) {
                 Some(charge) => Some(streams.open(charge)),
                 None => {
                     self.context.refused(Reason::Overloaded, self.state.peer().ip(), Protocol::Http2);
@@ -157,7 +160,8 @@ impl<S: Stack> hyper::service::Service<Request<Incoming>> for ConnService<S> {
                 }
             },
         };
-        let (exchange, number) = self.exchange(&request);
+        let (mut exchange, number) = self.exchange(&request);
+        exchange.purpose = purpose;
         if request.body().is_end_stream() {
             exchange.body_ends();
         }

@@ -297,6 +297,11 @@ impl ConnState {
         }
     }
 
+    /// When it was accepted.
+    pub fn accepted(&self) -> Instant {
+        self.epoch
+    }
+
     /// Requests whose answer is not finished.
     pub fn in_flight(&self) -> u32 {
         self.in_flight.load(Ordering::Acquire)

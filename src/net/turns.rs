@@ -7,7 +7,7 @@
 //! 8290 section 4.2). Nobody gets less done by it: the line moves as fast as there is time for it.
 
 use std::collections::VecDeque;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,6 +18,8 @@ use pin_project_lite::pin_project;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::state::{ConnState, Order};
+
 /// A lap that is longer than this is long.
 const LONG: Duration = Duration::from_millis(4);
 /// How often a lap is measured while there is work, and while there is none.
@@ -27,7 +29,8 @@ const LOOK_IDLE: Duration = Duration::from_millis(250);
 const HOLD: Duration = Duration::from_secs(1);
 /// After a pause of this length a connection goes past the line,
 const PAUSE: Duration = Duration::from_millis(50);
-/// and works for so long before it stands in it: a request and its answer, by way of an upstream.
+/// and has so many turns, and works for so long, before it stands in it.
+const TURNS: u8 = 3;
 const BURST: Duration = Duration::from_micros(50);
 /// How many of the line are let into a lap: an eighth, and so many at least.
 const AT_LEAST: usize = 16;
@@ -39,6 +42,7 @@ pub struct Turns(Arc<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
+    /// There is a line. It changes under the line's lock, so that nobody stands in one that has ended.
     crowded: AtomicBool,
     /// Somebody had a turn since this was last looked at.
     busy: AtomicBool,
@@ -47,31 +51,30 @@ struct Inner {
 }
 
 impl Turns {
-    /// Has `task` take part.
-    pub fn fair<F: Future>(&self, task: F) -> Fair<F> {
-        Fair { task, turns: self.clone(), last: None, burst: Duration::ZERO, waits: false, turn: None }
+    /// Has `task`, which serves `connection`, take part.
+    pub fn fair<F: Future>(&self, connection: Arc<ConnState>, task: F) -> Fair<F> {
+        let turns = self.clone();
+        Fair { task, connection, turns, last: None, had: 0, burst: Duration::ZERO, turn: None }
     }
 
-    /// Measures laps, and moves the line. Whoever stands in it stays there once this has ended.
+    /// Measures laps, and moves the line.
     pub async fn run(self) {
+        // However this ends, nobody is left standing.
+        let _end = End(&self);
         loop {
             self.until_crowded().await;
             self.0.crowded.store(true, Ordering::Release);
             while self.serve_line(Instant::now() + HOLD).await {}
-            self.0.crowded.store(false, Ordering::Release);
-            // Nobody comes any more, but for one that was about to.
-            while self.admit(usize::MAX) > 0 {
-                tokio::task::yield_now().await;
-            }
+            self.disband();
         }
     }
 
     async fn until_crowded(&self) {
         loop {
             let busy = self.0.busy.swap(false, Ordering::Relaxed);
-            let due = Instant::now() + if busy { LOOK } else { LOOK_IDLE };
-            tokio::time::sleep_until(due).await;
-            if due.elapsed() > LONG {
+            tokio::time::sleep(if busy { LOOK } else { LOOK_IDLE }).await;
+            // Twice: one handler that keeps a thread for itself is no crowd.
+            if lap().await > LONG && lap().await > LONG {
                 return;
             }
         }
@@ -82,15 +85,15 @@ impl Turns {
         let mut waited = false;
         while let Ok(()) = tokio::time::timeout_at(until, self.0.came.notified()).await {
             loop {
-                // A lap: whoever was ready before has had a turn when it ends.
-                tokio::task::yield_now().await;
+                lap().await;
                 let length = self.line().len();
                 if length == 0 {
                     break;
                 }
                 let part = AT_LEAST.max(length / PART);
                 waited |= length > part;
-                self.admit(part);
+                let first = self.line().drain(..part.min(length)).collect();
+                admit(first);
                 if Instant::now() >= until {
                     self.0.came.notify_one();
                     return waited;
@@ -100,31 +103,64 @@ impl Turns {
         waited
     }
 
-    fn admit(&self, count: usize) -> usize {
-        // Woken outside the lock: a task may have its turn at once, on another thread.
-        let first: Vec<_> = {
-            let mut line = self.line();
-            let count = count.min(line.len());
-            line.drain(..count).collect()
-        };
-        for (turn, waker) in &first {
-            turn.store(true, Ordering::Release);
-            waker.wake_by_ref();
-        }
-        first.len()
+    fn disband(&self) {
+        let mut line = self.line();
+        self.0.crowded.store(false, Ordering::Release);
+        let all = line.drain(..).collect();
+        drop(line);
+        admit(all);
     }
 
-    fn stand(&self, turn: Arc<AtomicBool>, waker: Waker) {
+    /// Whether there is a line to stand in.
+    fn stand(&self, turn: &Arc<AtomicBool>, waker: &Waker) -> bool {
         let mut line = self.line();
-        line.push_back((turn, waker));
+        if !self.0.crowded.load(Ordering::Acquire) {
+            return false;
+        }
+        line.push_back((turn.clone(), waker.clone()));
         if line.len() == 1 {
             self.0.came.notify_one();
         }
+        true
     }
 
     fn line(&self) -> MutexGuard<'_, VecDeque<(Arc<AtomicBool>, Waker)>> {
         self.0.line.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+struct End<'a>(&'a Turns);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.disband();
+    }
+}
+
+/// Wakes outside the lock: a task may have its turn at once, on another thread.
+fn admit(first: Vec<(Arc<AtomicBool>, Waker)>) {
+    for (turn, waker) in first {
+        turn.store(true, Ordering::Release);
+        waker.wake();
+    }
+}
+
+/// Lets all that is ready have a turn, and tells how long that took.
+///
+/// A task that wakes itself goes to the end of its queue. `yield_now` would not do: it waits until the
+/// runtime looks at its sockets, and goes first then.
+async fn lap() -> Duration {
+    let begun = Instant::now();
+    let mut had_turn = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut had_turn, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+    begun.elapsed()
 }
 
 pin_project! {
@@ -133,10 +169,11 @@ pin_project! {
     pub struct Fair<F> {
         #[pin]
         task: F,
+        connection: Arc<ConnState>,
         turns: Turns,
         last: Option<Instant>,
+        had: u8,
         burst: Duration,
-        waits: bool,
         turn: Option<Arc<AtomicBool>>,
     }
 }
@@ -151,24 +188,26 @@ impl<F: Future> Future for Fair<F> {
         if !turns.busy.load(Ordering::Relaxed) {
             turns.busy.store(true, Ordering::Relaxed);
         }
-        if !*this.waits && !turns.crowded.load(Ordering::Acquire) {
+        let stands = this.connection.progress.stands_in_line();
+        if !stands && !turns.crowded.load(Ordering::Acquire) {
             return this.task.poll(cx);
         }
         let begun = Instant::now();
-        if *this.waits {
+        // To be told to go needs no turn.
+        let goes = this.connection.ordered(Order::Abort);
+        if stands {
             // What wakes it meanwhile is looked at when its turn comes.
-            match this.turn {
-                Some(turn) if !turn.swap(false, Ordering::Acquire) => return Poll::Pending,
-                _ => *this.waits = false,
+            if !goes && this.turn.as_ref().is_some_and(|turn| !turn.swap(false, Ordering::Acquire)) {
+                return Poll::Pending;
             }
+            this.connection.progress.stand_in_line(false);
         } else {
             if this.last.is_none_or(|last| begun - last >= PAUSE) {
-                *this.burst = Duration::ZERO;
+                (*this.had, *this.burst) = (0, Duration::ZERO);
             }
-            if *this.burst >= BURST {
-                *this.waits = true;
-                let turn = this.turn.get_or_insert_default().clone();
-                this.turns.stand(turn, cx.waker().clone());
+            let turn = this.turn.get_or_insert_default();
+            if !goes && *this.had >= TURNS && *this.burst >= BURST && this.turns.stand(turn, cx.waker()) {
+                this.connection.progress.stand_in_line(true);
                 return Poll::Pending;
             }
         }
@@ -176,6 +215,7 @@ impl<F: Future> Future for Fair<F> {
         let now = Instant::now();
         // To have stood in line is no pause.
         *this.last = Some(now);
+        *this.had = this.had.saturating_add(1);
         *this.burst += now - begun;
         polled
     }
@@ -186,8 +226,14 @@ mod tests {
     use std::sync::atomic::AtomicUsize;
 
     use super::*;
+    use crate::net::admission::Permits;
+    use crate::net::registry::Registry;
 
     const GREEDY: usize = 400;
+
+    fn connection() -> Arc<ConnState> {
+        Registry::default().enter(|entry| ConnState::new(([127, 0, 0, 1], 1).into(), Permits::none(), entry))
+    }
 
     /// Keeps the thread busy for about as long as a request does.
     fn work() {
@@ -202,21 +248,16 @@ mod tests {
         let had = Arc::new(AtomicUsize::new(0));
         for _ in 0..GREEDY {
             let had = had.clone();
-            tokio::spawn(turns.fair(async move {
+            tokio::spawn(turns.fair(connection(), async move {
                 loop {
                     had.fetch_add(1, Ordering::Relaxed);
                     work();
                     // Woken by itself as by a socket: at the end of the runtime's queue.
-                    let mut woken = false;
-                    std::future::poll_fn(|cx| {
-                        cx.waker().wake_by_ref();
-                        if std::mem::replace(&mut woken, true) { Poll::Ready(()) } else { Poll::Pending }
-                    })
-                    .await;
+                    lap().await;
                 }
             }));
         }
-        let quiet = tokio::spawn(turns.fair(async move {
+        let quiet = tokio::spawn(turns.fair(connection(), async move {
             let mut most = 0;
             for round in 0..12 {
                 let (sender, receiver) = tokio::sync::oneshot::channel();
@@ -251,36 +292,84 @@ mod tests {
         assert!(overtaken(Turns::default()).await >= GREEDY / 2);
     }
 
-    #[tokio::test]
-    async fn everybody_has_a_turn_and_the_line_ends_with_the_crowd() {
-        let turns = Turns::default();
-        let runs = tokio::spawn(turns.clone().run());
-        let tasks: Vec<_> = (0..GREEDY)
-            .map(|_| {
-                tokio::spawn(turns.fair(async {
-                    for _ in 0..20 {
-                        work();
-                        tokio::task::yield_now().await;
-                    }
-                }))
-            })
-            .collect();
-        for task in tasks {
-            task.await.unwrap();
-        }
-        assert!(turns.line().is_empty());
+    async fn until_the_crowd_is_gone(turns: &Turns) {
         while turns.0.crowded.load(Ordering::Acquire) {
             tokio::time::sleep(LOOK).await;
+        }
+        assert!(turns.line().is_empty());
+    }
+
+    async fn everybody_has_a_turn(rounds: usize) {
+        let turns = Turns::default();
+        let runs = tokio::spawn(turns.clone().run());
+        for _ in 0..rounds {
+            let tasks: Vec<_> = (0..GREEDY)
+                .map(|_| {
+                    tokio::spawn(turns.fair(connection(), async {
+                        for _ in 0..20 {
+                            work();
+                            lap().await;
+                        }
+                    }))
+                })
+                .collect();
+            for task in tasks {
+                task.await.unwrap();
+            }
+            until_the_crowd_is_gone(&turns).await;
         }
         runs.abort();
     }
 
     #[tokio::test]
+    async fn everybody_has_a_turn_and_the_line_ends_with_the_crowd() {
+        everybody_has_a_turn(1).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn on_several_threads_too() {
+        everybody_has_a_turn(2).await;
+    }
+
+    /// A task that stands in a line that nobody serves.
+    async fn one_who_stands(turns: &Turns, state: &Arc<ConnState>) -> tokio::task::JoinHandle<()> {
+        turns.0.crowded.store(true, Ordering::Release);
+        let task = tokio::spawn(turns.fair(state.clone(), async {
+            for _ in 0..100 {
+                work();
+                lap().await;
+            }
+        }));
+        while !state.progress.stands_in_line() {
+            lap().await;
+        }
+        task
+    }
+
+    #[tokio::test]
+    async fn nobody_is_left_standing_when_it_ends() {
+        let (turns, state) = (Turns::default(), connection());
+        let task = one_who_stands(&turns, &state).await;
+        drop(End(&turns));
+        task.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn who_is_told_to_go_needs_no_turn() {
+        let (turns, state) = (Turns::default(), connection());
+        let task = one_who_stands(&turns, &state).await;
+        state.order(Order::Abort);
+        // The order wakes whoever registered; the task of this test did not.
+        turns.line().pop_front().unwrap().1.wake();
+        task.await.unwrap();
+    }
+
+    #[tokio::test]
     async fn while_laps_are_short_nobody_stands_in_line() {
         let turns = Turns::default();
-        let task = turns.fair(async {
+        let task = turns.fair(connection(), async {
             for _ in 0..1000 {
-                tokio::task::yield_now().await;
+                lap().await;
             }
         });
         task.await;

@@ -130,7 +130,7 @@ impl<S: Stack> Acceptor<S> {
         let panics = CountPanic(self.context.metrics.clone());
         let (context, stack) = (self.context.clone(), self.stack.clone());
         let turns = self.context.turns.clone();
-        tokio::spawn(turns.fair(async move {
+        tokio::spawn(turns.fair(state.clone(), async move {
             let _panics = panics;
             connection::serve(stream, state, context, stack).await;
         }));

@@ -123,7 +123,9 @@ impl BoundServer {
         let (stop, stopped) = watch::channel(false);
         let mut acceptors = JoinSet::new();
         let app = stack::main(&config, &shared);
-        let relief = tokio::spawn(
+        // Ended with this, however it ends.
+        let mut background = JoinSet::new();
+        background.spawn(
             Relief {
                 memory: shared.memory.clone(),
                 places: shared.places.clone(),
@@ -133,7 +135,7 @@ impl BoundServer {
             }
             .run(),
         );
-        let turns = tokio::spawn(main.context.turns.clone().run());
+        background.spawn(main.context.turns.clone().run());
         acceptors.spawn(acceptor(main, app, &registry).run(stopped.clone()));
         // Operators may look on while the rest drains.
         let (admin_stop, admin_stopped) = watch::channel(false);
@@ -194,8 +196,7 @@ impl BoundServer {
         checks.abort();
         housekeeping.abort();
         keep_alive.abort();
-        relief.abort();
-        turns.abort();
+        background.abort_all();
         let _ = tokio::task::spawn_blocking(move || pipe.flush(LAST_WORDS)).await;
         if failed { Outcome::Failed } else { outcome }
     }

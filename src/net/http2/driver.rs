@@ -207,7 +207,7 @@ impl<'a> Watch<'a> {
         let next = if self.state.in_flight() > 0 {
             (self.next_judgement, Due::Judge)
         } else {
-            self.state.progress.holds_up(false);
+            self.state.progress.holds_up(self.streams.outstanding());
             // What is still buffered of finished answers is little, and no reason to stay for long.
             let idle = self.state.idle_since();
             // A client that goes on asking keeps nobody from leaving.

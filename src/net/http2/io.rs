@@ -46,6 +46,8 @@ const FOR_CONTENT: f64 = 4000.0;
 const PER_SECOND: f64 = 50.0;
 const PER_REQUEST: f64 = 10.0;
 const PER_DATA_FRAME: f64 = 3.0;
+/// Bytes of content that are worth a frame: a window that opens by a byte does not pay for itself.
+const WORTH: usize = 16;
 
 impl Allowance {
     fn earn(&mut self, amount: f64, most: f64) {
@@ -158,7 +160,7 @@ impl<T: Transport> Http2Io<T> {
         writes.feed(bytes, |frame| {
             let ends = matches!(frame.kind, kind::DATA | kind::HEADERS) && frame.flags & END_STREAM != 0;
             *completed += u64::from(ends);
-            if frame.kind == kind::DATA {
+            if frame.kind == kind::DATA && frame.length >= WORTH {
                 allowance.earn(PER_DATA_FRAME, FOR_CONTENT);
             }
         });

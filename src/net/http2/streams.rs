@@ -128,6 +128,12 @@ impl Streams {
         self.waker.register(waker);
     }
 
+    /// Streams that hold something.
+    pub fn open_now(&self) -> usize {
+        let all = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        all.iter().filter(|(stream, _)| !stream.is_over()).count()
+    }
+
     /// Whether any bytes of any answer are still buffered.
     pub fn outstanding(&self) -> bool {
         let all = self.watched.lock().unwrap_or_else(PoisonError::into_inner);

@@ -280,7 +280,6 @@ fn who_was_let_go_for_being_slow_comes_after_others() {
     };
     let refused = ask(gone.unwrap());
     assert_problem(&refused, 503, "OVERLOADED");
-    assert!(refused.text().contains("for being slow"), "{}", refused.text());
     assert_eq!(ask(9).status, 200);
     // With room for everybody, nothing is held against it.
     drop(slow);
