@@ -78,6 +78,11 @@ impl Deadline {
         (*this.due, *this.looks, *this.over) = (due, Looks::default(), false);
     }
 
+    /// Whether it was found to be overdue, and is being looked at again.
+    pub fn is_overdue(&self) -> bool {
+        self.looks.begun()
+    }
+
     /// Whether it has been found over.
     pub fn is_over(&self) -> bool {
         self.over

@@ -81,6 +81,16 @@ async fn a_gap_and_a_drip_are_told_apart() {
     assert_eq!(answer(paced(drip)).await, Err(Reason::BodyTooSlow));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_drip_does_not_put_off_a_clock_that_is_looked_at_again() {
+    // Found overdue, since the process stood still, it is looked at again for 60 ms.
+    let drip = [(7_990, "")].into_iter().chain([(40, ""); 50]).collect();
+    let refused = tokio::spawn(answer(paced(drip)));
+    tokio::task::yield_now().await;
+    tokio::time::advance(Duration::from_secs(8)).await;
+    assert_eq!(refused.await.unwrap(), Err(Reason::BodyTooSlow));
+}
+
 #[tokio::test]
 async fn an_answer_under_way_is_cut_off() {
     let (sender, mut receiver) = mpsc::channel::<Result<Frame<Bytes>, Infallible>>(4);

@@ -41,6 +41,8 @@ struct Watch {
     buffered: u64,
     pace: Option<Pace>,
     pause: Option<Pause>,
+    /// Of this pause, or the last.
+    clock: Option<Pin<Box<Deadline>>>,
 }
 
 /// The handler is waiting for the client.
@@ -48,7 +50,6 @@ struct Watch {
 struct Pause {
     since: Instant,
     reason: Reason,
-    clock: Pin<Box<Deadline>>,
 }
 
 impl<B> WatchedBody<B> {
@@ -74,6 +75,7 @@ impl<B> WatchedBody<B> {
                 buffered: BUFFERED,
                 pace,
                 pause: None,
+                clock: None,
             })),
         }
     }
@@ -127,20 +129,34 @@ impl Watch {
         }
     }
 
+    fn begin_pause(&mut self) -> Reason {
+        let gap = self.limits.timeout;
+        let since = Instant::now();
+        let slow = self.pace.and_then(|pace| pace.ends(since)).filter(|slow| *slow < since + gap);
+        let reason = if slow.is_some() { Reason::BodyTooSlow } else { Reason::BodyTimeout };
+        let due = slow.unwrap_or(since + gap);
+        match &mut self.clock {
+            None => self.clock = Some(Box::pin(Deadline::at(due))),
+            // SECURITY: a byte that comes while the clock is looked at again, and leaves it overdue, does not
+            // put it off.
+            Some(clock) if due <= since && clock.is_overdue() => {}
+            Some(clock) => clock.as_mut().reset(due),
+        }
+        self.pause = Some(Pause { since, reason });
+        reason
+    }
+
     /// Waits on, unless the client's time is up.
     fn pause(&mut self, cx: &mut Context<'_>) -> Poll<BoxError> {
-        let pause = self.pause.get_or_insert_with(|| {
-            let gap = self.limits.timeout;
-            let since = Instant::now();
-            let slow = self.pace.and_then(|pace| pace.ends(since)).filter(|slow| *slow < since + gap);
-            let reason = if slow.is_some() { Reason::BodyTooSlow } else { Reason::BodyTimeout };
-            let due = slow.unwrap_or(since + gap);
-            Pause { since, reason, clock: Box::pin(Deadline::at(due)) }
-        });
-        if pause.clock.as_mut().poll(cx).is_pending() {
+        let reason = match &self.pause {
+            Some(pause) => pause.reason,
+            None => self.begin_pause(),
+        };
+        let clock = self.clock.as_mut();
+        if clock.is_none_or(|clock| clock.as_mut().poll(cx).is_pending()) {
             return Poll::Pending;
         }
-        let refusal = match pause.reason {
+        let refusal = match reason {
             Reason::BodyTooSlow => {
                 let rate = self.limits.min_rate.map_or(0, |rate| rate.bytes_per_second);
                 Refusal::new(Reason::BodyTooSlow, format!("the request body comes slower than {rate} B/s"))
