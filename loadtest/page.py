@@ -1,4 +1,4 @@
-"""The generated sections of docs/hardening-report.md: between markers, so that the rest of the page is kept."""
+"""The generated sections of docs/hardening-report.md and docs/performance.md: between markers, so that the rest is kept."""
 import os, re
 
 

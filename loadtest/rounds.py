@@ -1,8 +1,28 @@
-"""What the scripts that measure CPU share: servers on one core, load on the other, rounds, a table."""
-import os, re, socket, statistics, subprocess, time, urllib.request
+"""What the scripts that measure share: servers on one core, load on another, and what a server has taken."""
+import argparse, os, re, socket, subprocess, time
 
-TICK = os.sysconf("SC_CLK_TCK")
-SERVER_CORE, LOAD_CORE = "0", "1"
+import confined, counters
+
+CORES = sorted(os.sched_getaffinity(0))
+SERVER_CORE, LOAD_CORE = CORES[0], CORES[-1]
+PATIENCE = 10.0  # seconds until a server answers
+
+
+class Failed(Exception):
+    """A request failed, or something was not as it has to be for the figures to mean anything."""
+
+
+# What ends a case without a figure, and not the others.
+ENDS = (Failed, OSError, confined.Missing, counters.Unreadable)
+
+
+def whole(low, high):
+    """For an argument: a whole number from one to the other."""
+    def check(text):
+        if not (text.isdecimal() and low <= int(text) <= high):
+            raise argparse.ArgumentTypeError(f"{text}: allowed is {low} to {high}")
+        return int(text)
+    return check
 
 
 def free_port():
@@ -11,58 +31,64 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def get(port, path="/"):
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
-        return answer.read().decode()
+def ask(port, path="/", fields="", patience=5.0):
+    """The status of one GET and its answer, head and body; OSError where there is none."""
+    with socket.create_connection(("127.0.0.1", port), timeout=patience) as connection:
+        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{fields}\r\n".encode())
+        answer = b""
+        while part := connection.recv(65536):
+            answer += part
+    if not answer.startswith(b"HTTP/1.1 "):
+        raise OSError(f"no answer of HTTP/1.1: {answer[:40]}")
+    return int(answer[9:12]), answer.decode("utf-8", "replace")
+
+
+def pin(core):
+    """For a child, between fork and exec."""
+    def now():
+        os.sched_setaffinity(0, {core})
+        confined.raise_files()
+    return now
 
 
 class Server:
-    """A process on one core that listens on a port, and what its rounds have cost."""
+    """A process on one core that listens on a port."""
 
-    def __init__(self, name, argv, port, env=None, stdout=subprocess.DEVNULL, core=SERVER_CORE):
-        self.name, self.port, self.runs, self.requests = name, port, [], 0
-        self.process = subprocess.Popen(["taskset", "-c", core, *argv], env=env, stdout=stdout)
-        for _ in range(200):
-            try:
-                get(port)
-                return
-            except OSError:
-                time.sleep(0.02)
-        self.stop()
-        raise SystemExit(f"{name} did not start")
+    def __init__(self, name, command, port, env=None, stdout=subprocess.DEVNULL, core=SERVER_CORE, http1=True, errors=None):
+        self.name, self.port, self.errors = name, port, errors
+        self.process = subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, stdout=stdout, stderr=errors or subprocess.DEVNULL,
+                                        preexec_fn=pin(core))
+        until = time.monotonic() + PATIENCE
+        while not self.answers(http1):
+            if self.process.poll() is not None or time.monotonic() > until:
+                self.stop()
+                raise Failed(f"{name} did not start: {self.said()}")
+            time.sleep(0.001)
+
+    def answers(self, http1):
+        try:
+            if http1:
+                ask(self.port)
+            else:
+                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+            return True
+        except OSError:
+            return False
+
+    def said(self):
+        """The end of what it wrote to its standard error."""
+        return confined.read(self.errors.name, "").strip()[-500:] if self.errors else "it wrote to nobody"
 
     def cpu(self):
-        """User and system time spent, in seconds."""
-        with open(f"/proc/{self.process.pid}/stat") as stat:
-            fields = stat.read().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / TICK
+        """Seconds of CPU that its threads have taken, by the kernel's own clock of the process, in nanoseconds: the ticks of
+        /proc/PID/stat are of 10 ms."""
+        return time.clock_gettime(~self.process.pid << 3 | 2)
 
-    def measure(self, seconds, counts=True):
-        """One round of load. It fails where a request does."""
-        before, begun = self.cpu(), time.time()
-        load = subprocess.run(
-            ["taskset", "-c", LOAD_CORE, "wrk", "-t1", "-c64", f"-d{seconds}s", f"http://127.0.0.1:{self.port}/"],
-            capture_output=True, text=True, check=True).stdout
-        spent, taken = self.cpu() - before, time.time() - begun
-        requests = int(re.search(r"(\d+) requests in", load).group(1))
-        if requests == 0 or "Non-2xx" in load or "Socket errors" in load:
-            raise SystemExit(f"{self.name} failed requests:\n{load}")
-        self.requests += requests
-        if counts:
-            self.runs.append((spent / requests * 1e6, requests / taken))
-
-    def median(self):
-        return statistics.median(run[0] for run in self.runs)
+    def resident(self):
+        """Bytes."""
+        return int(re.search(r"^VmRSS:\s+(\d+)", confined.read(f"/proc/{self.process.pid}/status"), re.MULTILINE).group(1)) * 1024
 
     def stop(self):
-        self.process.terminate()
+        if self.process.poll() is None:
+            self.process.kill()
         self.process.wait()
-
-
-def table(servers, floor, called):
-    """Prints what a request has cost, beside the server `floor`."""
-    print(f"{'server':26} {'CPU/request':>12} {'x ' + called:>8} {'spread':>14} {'req/s':>9}")
-    for server in servers:
-        costs = [run[0] for run in server.runs]
-        print(f"{server.name:26} {server.median():9.2f} us {server.median() / floor.median():8.2f} "
-              f"{min(costs):6.2f}-{max(costs):5.2f} us {statistics.median(r[1] for r in server.runs):9.0f}")

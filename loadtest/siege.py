@@ -27,7 +27,9 @@ def free_port():
 
 
 def before_other_work():
-    """What else the machine does comes behind the servers and attackers, which inherit this."""
+    """What else the machine does comes behind the servers and attackers, which inherit this; and what this process does,
+    which asks the server and reads what it says, is done on another core than the server's."""
+    os.sched_setaffinity(0, LOAD_CORES)
     try:
         os.nice(-15)
         # Where Linux groups tasks by session, nice goes for tasks of one session, and this for all of it.

@@ -12,7 +12,7 @@ use std::time::Duration;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::config::{
-    self, Flag, Loaded, Machine, Sources, example, load, raise_open_files, reference, schema,
+    self, Config, Flag, Loaded, Machine, Sources, example, load, raise_open_files, reference, schema,
 };
 use crate::lifecycle::signals::HeldSignals;
 use crate::net::inherited::Inherited;
@@ -222,7 +222,13 @@ fn serve(sources: Sources, loaded: Loaded, signals: HeldSignals, sockets: Inheri
         Ok(confined) => confined,
         Err(problem) => return fail(EXIT_CONFIG, &problem),
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread()
+    // One worker is a thread to itself, with nobody to hand its work to: every wake costs less. That takes that nothing blocks
+    // it, which is so for all that this binary serves; around handlers of others a signal would not get through.
+    let mut runtime = match loaded.config.server.workers {
+        1 => tokio::runtime::Builder::new_current_thread(),
+        _ => tokio::runtime::Builder::new_multi_thread(),
+    };
+    let runtime = runtime
         .worker_threads(loaded.config.server.workers)
         // A worker's own queue has 256 places. Under a flood of more connections than that, the oldest of them
         // go to the common queue, and would wait there for as long as the flood lasts.
@@ -251,16 +257,19 @@ async fn run_server(
         Ok(signals) => signals,
         Err(error) => return fail(EXIT_FAILURE, &format!("cannot take over the signals: {error}")),
     };
+    let limits = limit_rows(&loaded);
+    let (config, kept) = apart(loaded);
+    let (notes, worst_case) = (kept.notes.clone(), kept.worst_case);
     let server = Server::builder()
         .bound(sockets)
-        .config(loaded.config.clone())
-        .limits(limit_rows(&loaded), &loaded.worst_case)
-        .reload(reload(sources, loaded.clone()));
+        .config(config)
+        .limits(limits, &worst_case)
+        .reload(reload(sources, kept));
     let server = match server.bind().await {
         Ok(server) => server,
         Err(error) => return fail(EXIT_FAILURE, &error.to_string()),
     };
-    for note in &loaded.notes {
+    for note in &notes {
         tracing::info!("{note}");
     }
     confine::tell(confined);
@@ -269,6 +278,14 @@ async fn run_server(
         Outcome::CutOff(_) => ExitCode::from(EXIT_CUT_OFF),
         Outcome::Failed => fail(EXIT_FAILURE, "the server could no longer accept connections"),
     }
+}
+
+/// The configuration to serve, and what a reload compares itself with: not the routes, of which there can
+/// be very many, and any may change.
+fn apart(mut loaded: Loaded) -> (Config, Loaded) {
+    loaded.routes = Vec::new();
+    let routes = std::mem::take(&mut loaded.config.routes);
+    (Config { routes, ..loaded.config.clone() }, loaded)
 }
 
 /// Reads the sources again, for SIGHUP.

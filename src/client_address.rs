@@ -93,12 +93,24 @@ fn node_address(text: &[u8]) -> Option<IpAddr> {
 pub fn write_address(out: &mut Vec<u8>, address: IpAddr) {
     match address.to_canonical() {
         IpAddr::V4(v4) => {
-            for (place, octet) in v4.octets().into_iter().enumerate() {
-                if place > 0 {
-                    out.push(b'.');
+            let (mut text, mut length) = ([0; 16], 0);
+            let mut put = |byte| {
+                if let Some(place) = text.get_mut(length) {
+                    (*place, length) = (byte, length + 1);
                 }
-                out.extend_from_slice(itoa::Buffer::new().format(octet).as_bytes());
+            };
+            for octet in v4.octets() {
+                if octet >= 100 {
+                    put(b'0' + octet / 100);
+                }
+                if octet >= 10 {
+                    put(b'0' + octet / 10 % 10);
+                }
+                put(b'0' + octet % 10);
+                put(b'.');
             }
+            // Without the last dot.
+            out.extend_from_slice(text.get(..length - 1).unwrap_or_default());
         }
         IpAddr::V6(v6) => {
             use std::io::Write;

@@ -8,7 +8,7 @@ use crate::config::keys;
 use crate::refusal::Reason;
 use crate::telemetry::names;
 
-const PAGES: [&str; 16] = [
+const PAGES: [&str; 18] = [
     "README.md",
     "ARCHITECTURE.md",
     "CHANGELOG.md",
@@ -22,8 +22,10 @@ const PAGES: [&str; 16] = [
     "docs/routes.md",
     "docs/deployment.md",
     "docs/migrating.md",
+    "docs/performance.md",
     "docs/runbook.md",
     "docs/sandbox.md",
+    "docs/sizing.md",
     "docs/static-files.md",
 ];
 

@@ -13,6 +13,7 @@ const FLOORS: [&[&str]; 6] = [
     &[
         "body",
         "check",
+        "chunked",
         "client_address",
         "deadline",
         "exchange",
@@ -25,6 +26,7 @@ const FLOORS: [&[&str]; 6] = [
         "random",
         "redact",
         "refusal",
+        "stage",
         "units",
     ],
     &["lifecycle", "probe", "resolve", "sandbox", "telemetry"],

@@ -30,6 +30,10 @@
 //! # }
 //! ```
 //!
+//! A program of its own runtime should build it with
+//! [`global_queue_interval(2)`](tokio::runtime::Builder::global_queue_interval), as the binary does: a worker
+//! of Tokio has room for 256 tasks that are ready, and what is over that waits for as long as a flood lasts.
+//!
 //! Two programs to begin with are in `examples/`: `hello` and `slow_dependency`.
 //!
 //! Routes of the configuration ([`config::RouteConfig`]) lead to applications elsewhere
@@ -42,7 +46,7 @@
 //! listener ─ admission ─ first byte ─ protocol ─ parser          net/
 //!                                                   │
 //!   request id ─ report ─ refusals to answers ─ framing           server/stack.rs lists
-//!   ─ probes and admin endpoints (answered here) ─ route          these layers, each
+//!   ─ probes and admin endpoints (answered here) ─ route          these stages, each
 //!   ─ drain gate ─ reserve gate ─ method ─ host ─ URL ─ headers   with its reason
 //!   ─ rate limit ─ in-flight permit ─ request time-out
 //!   ─ request body: size, gap, rate, memory
@@ -50,8 +54,8 @@
 //!   ─ where the route leads: proxy, files, fixed answer, router
 //! ```
 //!
-//! The route's values ([`policy::Policy`]) hold in all layers behind it. What needs no state refuses
-//! first. Every layer refuses by its error, a [`refusal::Refusal`];
+//! The route's values ([`policy::Policy`]) hold in all stages behind it. What needs no state refuses
+//! first. Every stage ([`stage::Stage`]) refuses by its error, a [`refusal::Refusal`];
 //! one place turns it into an answer, counts it and names it in the log. A permit is held until
 //! the last byte of the response body has been handed over. The clocks of a connection run in
 //! [`net`]: between requests, within a head, and while a client is slow to read.
@@ -77,12 +81,13 @@
 //! | 3 | [`config`]: one table of keys, four places to set them, one valid [`Config`] |
 //! | 2 | [`net`], [`limits`], [`middleware`], [`admin`], [`handler`], [`audit`] |
 //! | 1 | [`lifecycle`], [`probe`], [`resolve`], [`sandbox`], [`telemetry`] |
-//! | 0 | [`body`], [`check`], [`client_address`], [`exchange`], [`host`], [`pace`], [`policy`], [`protocol`], [`random`], [`redact`], [`refusal`], [`units`] |
+//! | 0 | [`body`], [`check`], [`chunked`], [`client_address`], [`exchange`], [`host`], [`pace`], [`policy`], [`protocol`], [`random`], [`redact`], [`refusal`], [`stage`], [`units`] |
 
 pub mod admin;
 pub mod audit;
 pub mod body;
 pub mod check;
+pub mod chunked;
 pub mod cli;
 pub mod client_address;
 pub mod config;
@@ -106,6 +111,7 @@ pub mod refusal;
 pub mod resolve;
 pub mod sandbox;
 pub mod server;
+pub mod stage;
 pub mod telemetry;
 pub mod units;
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderName, HeaderValue, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use crate::units::Rate;
 
@@ -41,9 +41,52 @@ pub struct Policy {
     /// Slowest download.
     pub min_send_rate: Option<Rate>,
     /// Fields added to answers that do not set them.
-    pub fields: Arc<[(HeaderName, HeaderValue)]>,
+    pub fields: Arc<Fields>,
     /// Whether answers are compressed.
     pub compressed: bool,
+}
+
+/// Fields that are added to answers.
+#[derive(Debug, Clone, Default)]
+pub struct Fields {
+    list: Box<[(HeaderName, HeaderValue)]>,
+    text: Box<[u8]>,
+}
+
+impl Fields {
+    /// One by one.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &(HeaderName, HeaderValue)> {
+        self.list.iter()
+    }
+
+    /// As HTTP/1.1 writes them, each with the end of its line.
+    pub fn text(&self) -> &[u8] {
+        &self.text
+    }
+
+    /// Whether one of them is in `headers` already.
+    pub fn is_any_in(&self, headers: &HeaderMap) -> bool {
+        // Most answers have a few fields, and a look at them is less than a search for each of ours.
+        if headers.keys_len() <= FEW {
+            headers.keys().any(|name| self.list.iter().any(|(ours, _)| ours == name))
+        } else {
+            self.list.iter().any(|(ours, _)| headers.contains_key(ours))
+        }
+    }
+}
+
+/// Fields that are looked through rather than searched.
+const FEW: usize = 8;
+
+impl FromIterator<(HeaderName, HeaderValue)> for Fields {
+    fn from_iter<T: IntoIterator<Item = (HeaderName, HeaderValue)>>(fields: T) -> Self {
+        let list: Box<[_]> = fields.into_iter().collect();
+        let line = |(name, value): &(HeaderName, HeaderValue)| {
+            [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat()
+        };
+        let text = list.iter().flat_map(line).collect();
+        Self { list, text }
+    }
 }
 
 #[cfg(any(test, fuzzing))]
@@ -64,8 +107,30 @@ impl Policy {
             max_response_size: None,
             write_timeout: Duration::ZERO,
             min_send_rate: None,
-            fields: Arc::new([]),
+            fields: Arc::default(),
             compressed: false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_are_written_as_they_are_listed_and_found_however_many_there_are() {
+        let fields: Fields = [("x-a", "1"), ("x-b", "2, 3")]
+            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
+            .into_iter()
+            .collect();
+        assert_eq!(fields.text(), b"x-a: 1\r\nx-b: 2, 3\r\n");
+        for others in [0, 1, 20] {
+            let name = |number| HeaderName::try_from(format!("x-{number}")).unwrap();
+            let mut headers: HeaderMap =
+                (0..others).map(|number| (name(number), HeaderValue::from_static(""))).collect();
+            assert!(!fields.is_any_in(&headers));
+            headers.insert("x-b", HeaderValue::from_static(""));
+            assert!(fields.is_any_in(&headers));
         }
     }
 }

@@ -29,19 +29,39 @@ pub fn fraction() -> f64 {
 
 /// 128 random bits in hexadecimal: 32 characters.
 pub fn hex_id() -> [u8; 32] {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digit = |nibble: u8| DIGITS.get(usize::from(nibble & 0xf)).copied().unwrap_or(b'0');
-    let mut id = [b'0'; 32];
-    let words = [bits().to_le_bytes(), bits().to_le_bytes()];
-    for (place, byte) in id.chunks_exact_mut(2).zip(words.as_flattened()) {
-        place.copy_from_slice(&[digit(byte >> 4), digit(*byte)]);
+    let mut id = [0; 32];
+    for (eight, bits) in id.chunks_exact_mut(16).zip([bits(), bits()]) {
+        let (low, high) = eight.split_at_mut(8);
+        low.copy_from_slice(&hex(bits));
+        high.copy_from_slice(&hex(bits >> 32));
     }
     id
+}
+
+/// The low 32 bits in hexadecimal, all eight digits at once.
+fn hex(bits: u64) -> [u8; 8] {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    // A nibble to each byte.
+    let bits = bits & 0xffff_ffff;
+    let bits = (bits | bits << 16) & 0x0000_ffff_0000_ffff;
+    let bits = (bits | bits << 8) & 0x00ff_00ff_00ff_00ff;
+    let nibbles = (bits | bits << 4) & 0x0f0f_0f0f_0f0f_0f0f;
+    // One in each byte whose nibble is over nine: adding six carries it into the next bit.
+    let letters = ((nibbles + 6 * ONES) >> 4) & ONES;
+    let digits = nibbles + u64::from(b'0') * ONES + letters * u64::from(b'a' - b'0' - 10);
+    digits.to_be_bytes()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_nibble_has_its_digit() {
+        for bits in [0, 0x0123_4567, 0x89ab_cdef, 0xffff_ffff, 0x1_0000_0000, u64::MAX] {
+            assert_eq!(hex(bits), *format!("{:08x}", bits & 0xffff_ffff).as_bytes());
+        }
+    }
 
     #[test]
     fn numbers_differ_and_stay_in_range() {

@@ -30,8 +30,9 @@ pub(super) fn read(path: &Path, collected: &mut Collected) {
 pub(super) const MOST_ERRORS: usize = 200;
 /// Tables of which there can be many.
 const TABLES: [&str; 2] = ["route", "check"];
-/// A device or a pipe may never end, and no configuration is longer than this.
-const LONGEST: u64 = 1 << 20;
+/// A device or a pipe may never end, and no configuration is longer than this: as many routes as there may
+/// be, of 400 bytes each, which is a host, a path, two upstreams, and half a dozen limits of its own.
+const LONGEST: u64 = 4 << 20;
 
 fn read_bounded(path: &Path) -> io::Result<String> {
     // Asked before it is opened: to open a pipe is to wait for whoever writes to it.

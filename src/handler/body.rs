@@ -28,6 +28,13 @@ pin_project! {
     }
 }
 
+impl AnswerBody {
+    /// A body of these bytes.
+    pub fn whole(bytes: Bytes) -> Self {
+        Self::Whole { bytes: Some(bytes).filter(|bytes| !bytes.is_empty()) }
+    }
+}
+
 impl fmt::Debug for AnswerBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AnswerBody").field("size", &self.size_hint()).finish_non_exhaustive()

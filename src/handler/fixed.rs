@@ -2,10 +2,8 @@
 
 use std::fmt;
 
-use axum::body::Body;
 use bytes::Bytes;
-use http::request::Parts;
-use http::{HeaderValue, Method, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri, header};
 
 /// A redirect or a fixed answer. Any method is answered alike; whoever wants fewer says so in the
 /// route's `methods`.
@@ -17,7 +15,7 @@ pub struct Fixed {
 
 #[derive(Debug, Clone)]
 enum Answer {
-    Text { body: Bytes, content_type: HeaderValue },
+    Text { body: Bytes, content_type: HeaderValue, length: HeaderValue },
     Moved(Target),
 }
 
@@ -46,7 +44,10 @@ impl std::error::Error for InvalidTarget {}
 impl Fixed {
     /// Answers every request with `body`. Where the status allows none (204, 304) it is left out.
     pub fn respond(status: StatusCode, body: Bytes, content_type: HeaderValue) -> Self {
-        Self { status, answer: Answer::Text { body, content_type } }
+        // Of an owner, so that a clone of it counts references and allocates nothing.
+        let length = HeaderValue::from_maybe_shared(Bytes::from_owner(body.len().to_string()))
+            .unwrap_or_else(|_| HeaderValue::from(body.len()));
+        Self { status, answer: Answer::Text { body, content_type, length } }
     }
 
     /// Sends every request to `to`, a URL or a path. With `keep_path` the rest of the path below
@@ -64,26 +65,36 @@ impl Fixed {
         Ok(Self { status, answer: Answer::Moved(target) })
     }
 
-    /// The answer. `rest` is the part of the path below the route, still percent-encoded.
-    pub fn answer(&self, request: &Parts, rest: &str) -> Response<Body> {
-        let mut response = Response::new(Body::empty());
+    /// The answer. `rest` tells the part of the path below the route, still percent-encoded; `fields`,
+    /// which is emptied, is used for those of the answer, as a map that is there already.
+    pub fn answer<'a>(
+        &self,
+        method: &Method,
+        uri: &'a Uri,
+        rest: impl FnOnce() -> &'a str,
+        mut fields: HeaderMap,
+    ) -> Response<Bytes> {
+        let mut response = Response::new(Bytes::new());
         *response.status_mut() = self.status;
+        fields.clear();
+        *response.headers_mut() = fields;
         let bodiless = matches!(self.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         match &self.answer {
             Answer::Moved(target) => {
-                response.headers_mut().insert(header::LOCATION, target.location(request, rest));
+                response.headers_mut().insert(header::LOCATION, target.location(uri, rest));
                 response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
             }
             Answer::Text { .. } if bodiless => {}
-            Answer::Text { body, content_type } => {
+            Answer::Text { body, content_type, length } => {
                 let headers = response.headers_mut();
-                headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
                 if !body.is_empty() {
                     headers.insert(header::CONTENT_TYPE, content_type.clone());
                 }
-                // A HEAD is told the same as a GET, and sent nothing.
-                if request.method != Method::HEAD {
-                    *response.body_mut() = Body::from(body.clone());
+                // A HEAD is told the same as a GET, and sent nothing. What is sent tells its length itself.
+                if method == Method::HEAD || body.is_empty() {
+                    headers.insert(header::CONTENT_LENGTH, length.clone());
+                } else {
+                    *response.body_mut() = body.clone();
                 }
             }
         }
@@ -92,18 +103,17 @@ impl Fixed {
 }
 
 impl Target {
-    fn location(&self, request: &Parts, rest: &str) -> HeaderValue {
+    fn location<'a>(&self, uri: &'a Uri, rest: impl FnOnce() -> &'a str) -> HeaderValue {
         let Some(base) = &self.base else { return self.whole.clone() };
         let mut location = base.clone();
         // One slash and no second: `//host` behind an empty base is another host to a browser, and
         // so is `/\host`; a slash at all, or the rest would grow into the name of the host.
-        let rest = rest.trim_start_matches(['/', '\\']);
-        if !rest.is_empty() || location.is_empty() || request.uri.path().ends_with('/') {
+        let rest = rest().trim_start_matches(['/', '\\']);
+        if !rest.is_empty() || location.is_empty() || uri.path().ends_with('/') {
             location.push('/');
             location.push_str(rest);
         }
-        for (mark, query) in
-            ['?', '&'].into_iter().zip(self.query.as_deref().into_iter().chain(request.uri.query()))
+        for (mark, query) in ['?', '&'].into_iter().zip(self.query.as_deref().into_iter().chain(uri.query()))
         {
             location.push(mark);
             location.push_str(query);
@@ -127,18 +137,11 @@ fn split(text: &str, at: char) -> (&str, Option<&str>) {
 
 #[cfg(test)]
 mod tests {
-    use http::Request;
-    use http_body_util::BodyExt;
-
     use super::*;
-
-    fn request(method: Method, uri: &str) -> Parts {
-        Request::builder().method(method).uri(uri).body(()).unwrap().into_parts().0
-    }
 
     fn location(to: &str, keep_path: bool, uri: &str, rest: &str) -> String {
         let fixed = Fixed::redirect(to.into(), StatusCode::PERMANENT_REDIRECT, keep_path).unwrap();
-        let answer = fixed.answer(&request(Method::GET, uri), rest);
+        let answer = fixed.answer(&Method::GET, &uri.parse().unwrap(), || rest, HeaderMap::new());
         assert_eq!(answer.status(), 308);
         assert_eq!(answer.headers()["content-length"], "0");
         answer.headers()["location"].to_str().unwrap().to_owned()
@@ -191,21 +194,23 @@ mod tests {
         assert_eq!(location("/new", true, "/x", "/a\r\nset-cookie: b=c"), "/new");
     }
 
-    #[tokio::test]
-    async fn a_fixed_answer_is_the_same_to_every_method_and_a_head_gets_its_fields() {
+    #[test]
+    fn a_fixed_answer_is_the_same_to_every_method_and_a_head_gets_its_fields() {
         let text = HeaderValue::from_static("text/plain");
         let fixed = Fixed::respond(StatusCode::OK, Bytes::from_static(b"hello"), text.clone());
+        let used: HeaderMap = [(header::COOKIE, text.clone())].into_iter().collect();
         for method in [Method::GET, Method::POST, Method::DELETE, Method::HEAD] {
-            let answer = fixed.answer(&request(method.clone(), "/"), "/");
+            let answer = fixed.answer(&method, &Uri::from_static("/"), || "/", used.clone());
             assert_eq!(answer.status(), 200);
+            assert!(!answer.headers().contains_key("cookie"), "nothing of the request is left");
             assert_eq!(answer.headers()["content-type"], "text/plain");
-            assert_eq!(answer.headers()["content-length"], "5");
-            let body = answer.into_body().collect().await.unwrap().to_bytes();
-            assert_eq!(body, if method == Method::HEAD { "" } else { "hello" });
+            let length = answer.headers().get("content-length");
+            assert_eq!(length.map(HeaderValue::as_bytes), (method == Method::HEAD).then_some(&b"5"[..]));
+            assert_eq!(answer.into_body(), if method == Method::HEAD { "" } else { "hello" });
         }
         let empty = Fixed::respond(StatusCode::NO_CONTENT, Bytes::from_static(b"hello"), text);
-        let answer = empty.answer(&request(Method::GET, "/"), "/");
+        let answer = empty.answer(&Method::GET, &Uri::from_static("/"), || "/", used);
         assert!(answer.headers().is_empty());
-        assert!(answer.into_body().collect().await.unwrap().to_bytes().is_empty());
+        assert!(answer.into_body().is_empty());
     }
 }

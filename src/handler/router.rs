@@ -15,6 +15,7 @@ use tower_http::catch_panic::CatchPanic;
 use super::catch_panic::{self, OnPanic};
 use crate::body::BoxError;
 use crate::refusal::Refusal;
+use crate::stage::Inbound;
 
 type Inner = CatchPanic<Router, OnPanic>;
 type InnerFuture = <Inner as Service<Request<Body>>>::Future;
@@ -38,9 +39,9 @@ impl AppHandler {
     }
 }
 
-impl<B> Service<Request<B>> for AppHandler
+impl<B> Service<Request<Inbound<B>>> for AppHandler
 where
-    B: http_body::Body<Data = Bytes, Error = BoxError> + Send + 'static,
+    B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
     type Response = Response<UnsyncBoxBody<Bytes, BoxError>>;
     type Error = Refusal;
@@ -51,15 +52,20 @@ where
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<B>) -> Self::Future {
+    fn call(&mut self, mut request: Request<Inbound<B>>) -> Self::Future {
+        // Handlers find it among the extensions.
+        if let Some(exchange) = request.body().exchange().cloned() {
+            request.extensions_mut().insert(exchange);
+        }
         // Most requests have no body, and an empty one needs no box.
-        let request = request.map(|body| if body.is_end_stream() { Body::empty() } else { Body::new(body) });
+        let request =
+            request.map(|body| if body.inner().is_end_stream() { Body::empty() } else { Body::new(body) });
         AppFuture(Box::pin(self.router.call(request)))
     }
 }
 
-/// The application's answer. The one box on the way: every layer further out moves this future
-/// along, and would move all that the application waits for with it.
+/// The application's answer. The one box on the way: who waits for this future moves it along, and
+/// would move all that the application waits for with it.
 pub struct AppFuture(Pin<Box<InnerFuture>>);
 
 impl std::fmt::Debug for AppFuture {
@@ -85,7 +91,6 @@ mod tests {
     use http_body_util::Empty;
 
     use super::*;
-    use crate::body::EitherBody;
     use crate::refusal::Reason;
 
     #[tokio::test]
@@ -96,7 +101,7 @@ mod tests {
         let router = Router::new().route("/panics", get(panics)).route("/fine", get(|| async { "fine" }));
         let mut app = AppHandler::new(router);
         let request = |path| {
-            let body = EitherBody::<Empty<Bytes>>::own(Bytes::new());
+            let body = Inbound::new(Empty::<Bytes>::new(), None);
             Request::builder().uri(path).body(body).unwrap()
         };
         let refused = app.call(request("/panics")).await.unwrap();

@@ -9,66 +9,96 @@
 use std::net::Ipv6Addr;
 
 use http::uri::Authority;
-use http::{Method, Request, Version, header};
+use http::{HeaderValue, Method, Request, Version, header};
 
 use crate::check::Check;
-use crate::exchange::Exchange;
 use crate::refusal::{Reason, Refusal};
+use crate::stage::Shared;
 
 /// Refuses what could be read in two ways.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Framing;
 
 impl Check for Framing {
-    fn check<B>(&self, request: &Request<B>) -> Result<(), Refusal> {
-        transfer_encoding(request)?;
-        surroundings(request)?;
-        host(request)?;
-        target(request)?;
-        expectation(request)
+    fn check<B>(&self, request: &Request<B>, exchange: Shared<'_>) -> Result<(), Refusal> {
+        let fields = Fields::of(request);
+        fields.transfer_encoding()?;
+        if fields.surrounded {
+            return Err(Refusal::new(Reason::MalformedRequest, "a field begins or ends with white space"));
+        }
+        host(request, &fields)?;
+        target(request, exchange)?;
+        fields.expectation()
     }
 }
 
-fn transfer_encoding<B>(request: &Request<B>) -> Result<(), Refusal> {
-    let mut codings = request.headers().get_all(header::TRANSFER_ENCODING).iter();
-    let Some(coding) = codings.next() else { return Ok(()) };
-    let refuse = |detail| Err(Refusal::new(Reason::AmbiguousFraming, detail));
-    if codings.next().is_some() || !coding.as_bytes().eq_ignore_ascii_case(b"chunked") {
-        return refuse("the only transfer coding understood is a single chunked");
-    }
-    // The parser drops a Content-Length that stands beside chunked and closes after the answer
-    // (RFC 9112 section 6.3, rule 3). Should one ever come through, it is refused here.
-    if request.headers().contains_key(header::CONTENT_LENGTH) {
-        return refuse("the request has both Transfer-Encoding and Content-Length");
-    }
-    Ok(())
+/// What has to do with framing among the fields of a head, gathered in one look at them.
+#[derive(Default)]
+struct Fields<'a> {
+    transfer_encoding: Option<&'a HeaderValue>,
+    /// It stands there more than once.
+    more_codings: bool,
+    content_length: bool,
+    host: Option<&'a HeaderValue>,
+    more_hosts: bool,
+    /// An expectation that is none of ours.
+    expects: bool,
+    /// HTTP/1 knows white space around a value for none of it, and HTTP/2 forbids it (RFC 9113 section
+    /// 8.2.1). Passed on, it has an upstream end a connection that others use.
+    surrounded: bool,
 }
 
-/// HTTP/1 knows white space around a value for none of it, and HTTP/2 forbids it (RFC 9113 section
-/// 8.2.1). Passed on, it has an upstream end a connection that others use.
-fn surroundings<B>(request: &Request<B>) -> Result<(), Refusal> {
-    if request.version() != Version::HTTP_2 {
-        return Ok(());
+impl<'a> Fields<'a> {
+    fn of<B>(request: &'a Request<B>) -> Self {
+        let mut fields = Self::default();
+        let http2 = request.version() == Version::HTTP_2;
+        for (name, value) in request.headers() {
+            if *name == header::HOST {
+                fields.more_hosts |= fields.host.replace(value).is_some();
+            } else if *name == header::TRANSFER_ENCODING {
+                fields.more_codings |= fields.transfer_encoding.replace(value).is_some();
+            } else if *name == header::CONTENT_LENGTH {
+                fields.content_length = true;
+            } else if *name == header::EXPECT {
+                fields.expects |= !value.as_bytes().eq_ignore_ascii_case(b"100-continue");
+            }
+            let blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+            fields.surrounded |= http2 && (blank(value.as_bytes().first()) || blank(value.as_bytes().last()));
+        }
+        fields
     }
-    let blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
-    let surrounded =
-        |value: &http::HeaderValue| blank(value.as_bytes().first()) || blank(value.as_bytes().last());
-    if request.headers().values().any(surrounded) {
-        return Err(Refusal::new(Reason::MalformedRequest, "a field begins or ends with white space"));
+
+    fn transfer_encoding(&self) -> Result<(), Refusal> {
+        let Some(coding) = self.transfer_encoding else { return Ok(()) };
+        let refuse = |detail| Err(Refusal::new(Reason::AmbiguousFraming, detail));
+        if self.more_codings || !coding.as_bytes().eq_ignore_ascii_case(b"chunked") {
+            return refuse("the only transfer coding understood is a single chunked");
+        }
+        // The parser drops a Content-Length that stands beside chunked and closes after the answer
+        // (RFC 9112 section 6.3, rule 3). Should one ever come through, it is refused here.
+        if self.content_length {
+            return refuse("the request has both Transfer-Encoding and Content-Length");
+        }
+        Ok(())
     }
-    Ok(())
+
+    fn expectation(&self) -> Result<(), Refusal> {
+        if self.expects {
+            return Err(Refusal::new(Reason::ExpectationFailed, "the only expectation met is 100-continue"));
+        }
+        Ok(())
+    }
 }
 
-fn host<B>(request: &Request<B>) -> Result<(), Refusal> {
+fn host<B>(request: &Request<B>, fields: &Fields<'_>) -> Result<(), Refusal> {
     let refuse = |detail| Err(Refusal::new(Reason::InvalidHost, detail));
     if request.method() == Method::CONNECT {
         return refuse("CONNECT is not served: this is no forward proxy");
     }
-    let mut fields = request.headers().get_all(header::HOST).iter();
-    let field = fields.next();
-    if fields.next().is_some() {
+    if fields.more_hosts {
         return refuse("the request has more than one Host");
     }
+    let field = fields.host;
     let authority = request.uri().authority();
     if field.is_none() && authority.is_none() {
         // HTTP/1.0 knew no Host; load balancers' health checks still speak it.
@@ -106,23 +136,34 @@ fn is_host(text: &[u8]) -> bool {
         }
         (bracketed, rest)
     } else {
-        let end = text.iter().position(|byte| *byte == b':').unwrap_or(text.len());
-        let (host, rest) = text.split_at(end);
-        if !host.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_')) {
-            return false;
-        }
-        (host, rest)
+        let names = |byte: &u8| NAMING.get(usize::from(*byte)).copied().unwrap_or(false);
+        text.split_at(text.iter().position(|byte| !names(byte)).unwrap_or(text.len()))
     };
     !host.is_empty() && host.len() <= 255 && (rest.is_empty() || is_port(rest))
 }
 
+/// What a host's name is made of.
+#[expect(clippy::indexing_slicing, reason = "evaluated by the compiler, for which a panic is an error")]
+const NAMING: [bool; 256] = {
+    let (mut naming, mut byte) = ([false; 256], 0_u8);
+    while byte < 128 {
+        naming[byte as usize] = byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
+        byte += 1;
+    }
+    naming
+};
+
 /// `:` and a number that fits a port. A bare `:` is allowed by the grammar and names no port.
 fn is_port(text: &[u8]) -> bool {
     let Some(digits) = text.strip_prefix(b":") else { return false };
-    digits.len() <= 5
-        && digits.iter().all(u8::is_ascii_digit)
-        && std::str::from_utf8(digits)
-            .is_ok_and(|digits| digits.is_empty() || digits.parse::<u32>().is_ok_and(|port| port <= 65_535))
+    if digits.len() > 5 {
+        return false;
+    }
+    let number = digits.iter().try_fold(0_u32, |number, digit| {
+        let digit = char::from(*digit).to_digit(10)?;
+        Some(number * 10 + digit)
+    });
+    number.is_some_and(|port| port <= 65_535)
 }
 
 /// Compares without case, and with the scheme's port taken for no port.
@@ -134,8 +175,7 @@ fn same_host(field: &[u8], authority: &Authority, scheme: Option<&str>) -> bool 
     bare(field, default_port).eq_ignore_ascii_case(bare(authority.as_str().as_bytes(), default_port))
 }
 
-fn target<B>(request: &Request<B>) -> Result<(), Refusal> {
-    let exchange = Exchange::of(request);
+fn target<B>(request: &Request<B>, exchange: Shared<'_>) -> Result<(), Refusal> {
     let refuse = |detail| {
         // What follows on the connection was written by somebody who builds targets wrongly.
         if let Some(exchange) = exchange {
@@ -157,20 +197,12 @@ fn target<B>(request: &Request<B>) -> Result<(), Refusal> {
     }
 }
 
-fn expectation<B>(request: &Request<B>) -> Result<(), Refusal> {
-    let known = |value: &http::HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"100-continue");
-    if request.headers().get_all(header::EXPECT).iter().all(known) {
-        return Ok(());
-    }
-    Err(Refusal::new(Reason::ExpectationFailed, "the only expectation met is 100-continue"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn refusal(request: http::request::Builder) -> Option<Reason> {
-        Framing.check(&request.body(()).unwrap()).err().map(|refusal| refusal.reason)
+        Framing.check(&request.body(()).unwrap(), None).err().map(|refusal| refusal.reason)
     }
 
     #[test]

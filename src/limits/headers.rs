@@ -5,6 +5,7 @@ use http::Request;
 
 use crate::check::Check;
 use crate::refusal::{Reason, Refusal};
+use crate::stage::Shared;
 
 /// Bounds the fields of a head, in number and in bytes.
 #[derive(Debug, Clone, Copy)]
@@ -30,7 +31,7 @@ impl HeaderLimits {
 }
 
 impl Check for HeaderLimits {
-    fn check<B>(&self, request: &Request<B>) -> Result<(), Refusal> {
+    fn check<B>(&self, request: &Request<B>, _: Shared<'_>) -> Result<(), Refusal> {
         let headers = request.headers();
         if headers.len() > self.count {
             return Err(self.too_many());
@@ -52,7 +53,7 @@ mod tests {
             for (name, value) in fields {
                 request = request.header(*name, *value);
             }
-            limits.check(&request.body(()).unwrap()).err().map(|refusal| refusal.reason)
+            limits.check(&request.body(()).unwrap(), None).err().map(|refusal| refusal.reason)
         };
         assert_eq!(check(&[("a", "123"), ("b", "123")]), None);
         assert_eq!(check(&[("a", "123"), ("b", "1234")]), Some(Reason::HeaderTooLarge));

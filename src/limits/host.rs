@@ -10,6 +10,7 @@ use http::Request;
 use crate::check::Check;
 use crate::host::{host_of, matches};
 use crate::refusal::{Reason, Refusal};
+use crate::stage::Shared;
 
 /// The hosts served. Clones share one list, which [`AllowedHosts::replace`] changes while running.
 #[derive(Debug, Clone)]
@@ -39,7 +40,7 @@ impl AllowedHosts {
 }
 
 impl Check for AllowedHosts {
-    fn check<B>(&self, request: &Request<B>) -> Result<(), Refusal> {
+    fn check<B>(&self, request: &Request<B>, _: Shared<'_>) -> Result<(), Refusal> {
         if self.0.any.load(Ordering::Acquire) {
             return Ok(());
         }
@@ -61,7 +62,7 @@ mod tests {
     fn hosts_match_whole_and_without_case_or_port() {
         let check = AllowedHosts::new(vec!["example.com".into(), "*.example.org".into(), "[::1]".into()]);
         let allowed = |host: &str| {
-            check.check(&Request::builder().uri("/").header("host", host).body(()).unwrap()).is_ok()
+            check.check(&Request::builder().uri("/").header("host", host).body(()).unwrap(), None).is_ok()
         };
         for host in [
             "example.com",
@@ -76,7 +77,7 @@ mod tests {
         for host in ["example.com.evil", "evilexample.com", "example.org", ".example.org.x", "127.0.0.1"] {
             assert!(!allowed(host), "{host}");
         }
-        assert!(check.check(&Request::builder().uri("/").body(()).unwrap()).is_err(), "no host at all");
+        assert!(check.check(&Request::builder().uri("/").body(()).unwrap(), None).is_err(), "no host at all");
         check.replace(vec![]);
         assert!(allowed("anything"));
     }

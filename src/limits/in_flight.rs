@@ -4,22 +4,18 @@
 //! costs as much as one that is still being made. What it holds besides its connection (the buffers of
 //! an HTTP/2 stream, those of a connection to an upstream) is charged to `limits.memory` here.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use http::{Request, Response, header};
-use http_body::{Body, Frame, SizeHint};
-use pin_project_lite::pin_project;
-use tower::{Layer, Service};
+use http::{Request, header};
+use http_body::Body;
 
 use crate::exchange::Exchange;
 use crate::memory::{Charge, MemoryAccount};
 use crate::places::{NoPlace, Place, Places};
 use crate::protocol::Protocol;
 use crate::refusal::{Reason, Refusal};
+use crate::stage::{Inbound, Shared, Stage, Stop, alone, field};
 
 /// Bounds the requests in flight. Clones of the layer share one count.
 #[derive(Debug, Clone)]
@@ -42,20 +38,7 @@ impl InFlightLayer {
     }
 }
 
-impl<S> Layer<S> for InFlightLayer {
-    type Service = InFlight<S>;
-
-    fn layer(&self, inner: S) -> Self::Service {
-        InFlight { inner, limit: self.clone() }
-    }
-}
-
-/// A service that serves so many requests at a time.
-#[derive(Debug, Clone)]
-pub struct InFlight<S> {
-    inner: S,
-    limit: InFlightLayer,
-}
+alone!(InFlightLayer);
 
 /// One request's share of the limit, given back when dropped.
 #[derive(Debug)]
@@ -97,97 +80,26 @@ impl InFlightLayer {
     }
 }
 
-impl<S, B, R> Service<Request<B>> for InFlight<S>
-where
-    S: Service<Request<B>, Response = Response<R>, Error = Refusal>,
-{
-    type Response = Response<PermitBody<R>>;
-    type Error = Refusal;
-    type Future = InFlightFuture<S::Future>;
+impl Stage for InFlightLayer {
+    type Held = Option<Permit>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Refusal>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        match self.limit.acquire(Exchange::of(&request)) {
-            Ok(permit) => {
-                let mut permit = Some(permit);
-                // A tunnel outlives its answer, and counts for as long as it is open: whoever runs
-                // it takes a share of what the exchange holds.
-                if request.headers().contains_key(header::UPGRADE)
-                    && let Some(exchange) = Exchange::of(&request)
-                    && let Some(permit) = permit.take()
-                {
-                    let _ = exchange.permit.set(Arc::new(permit));
-                }
-                InFlightFuture::Serving { inner: self.inner.call(request), permit }
-            }
-            Err(refusal) => InFlightFuture::Refused { refusal: Some(refusal) },
+    fn enter<B: Body>(
+        &self,
+        held: &mut Self::Held,
+        exchange: Shared<'_>,
+        request: &mut Request<Inbound<B>>,
+    ) -> Result<(), Stop> {
+        let permit = self.acquire(exchange)?;
+        // A tunnel outlives its answer, and counts for as long as it is open: whoever runs
+        // it takes a share of what the exchange holds.
+        if let Some(exchange) = exchange
+            && field(request.headers(), &header::UPGRADE).is_some()
+        {
+            let _ = exchange.permit.set(Arc::new(permit));
+        } else {
+            *held = Some(permit);
         }
-    }
-}
-
-pin_project! {
-    /// The answer from further in, which takes the permit along; or the refusal.
-    #[project = InFlightProjection]
-    #[derive(Debug)]
-    #[allow(missing_docs, reason = "the macro takes no documentation of a variant's fields")]
-    pub enum InFlightFuture<F> {
-        /// Counted.
-        Serving { #[pin] inner: F, permit: Option<Permit> },
-        /// Not served.
-        Refused { refusal: Option<Refusal> },
-    }
-}
-
-impl<F, R> Future for InFlightFuture<F>
-where
-    F: Future<Output = Result<Response<R>, Refusal>>,
-{
-    type Output = Result<Response<PermitBody<R>>, Refusal>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.project() {
-            InFlightProjection::Serving { inner, permit } => {
-                let response = ready!(inner.poll(cx))?;
-                Poll::Ready(Ok(response.map(|body| PermitBody { body, permit: permit.take() })))
-            }
-            InFlightProjection::Refused { refusal } => match refusal.take() {
-                Some(refusal) => Poll::Ready(Err(refusal)),
-                None => Poll::Pending,
-            },
-        }
-    }
-}
-
-pin_project! {
-    /// A response body that counts as in flight until it is dropped.
-    #[derive(Debug)]
-    pub struct PermitBody<B> {
-        #[pin]
-        body: B,
-        permit: Option<Permit>,
-    }
-}
-
-impl<B: Body> Body for PermitBody<B> {
-    type Data = B::Data;
-    type Error = B::Error;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        self.project().body.poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        Ok(())
     }
 }
 

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use http::{HeaderValue, Method, Request, header};
 
 use crate::check::Check;
-use crate::exchange::Exchange;
 use crate::refusal::{Reason, Refusal};
+use crate::stage::Shared;
 
 /// Lets these methods pass.
 #[derive(Debug, Clone)]
@@ -46,8 +46,8 @@ fn is_known(method: &Method) -> bool {
 }
 
 impl Check for AllowedMethods {
-    fn check<B>(&self, request: &Request<B>) -> Result<(), Refusal> {
-        let policy = Exchange::of(request).and_then(|exchange| exchange.policy());
+    fn check<B>(&self, request: &Request<B>, exchange: Shared<'_>) -> Result<(), Refusal> {
+        let policy = exchange.and_then(|exchange| exchange.policy());
         let (methods, allow) =
             policy.map_or((&self.methods, &self.allow), |policy| (&policy.methods, &policy.allow));
         if methods.contains(request.method()) {
@@ -69,7 +69,8 @@ mod tests {
     #[test]
     fn a_known_method_is_told_what_is_allowed_and_an_unknown_one_is_not_implemented() {
         let check = AllowedMethods::new(&[Method::GET, Method::POST]);
-        let refusal = |method: &str| check.check(&Request::builder().method(method).body(()).unwrap()).err();
+        let refusal =
+            |method: &str| check.check(&Request::builder().method(method).body(()).unwrap(), None).err();
         assert!(refusal("GET").is_none());
         let known = refusal("TRACE").unwrap();
         assert_eq!(known.reason, Reason::MethodNotAllowed);

@@ -1,7 +1,7 @@
-//! The limits: one file each, every one a layer that also works alone.
+//! The limits: one file each, every one a stage that also works alone, as a layer.
 //!
 //! A limit on a request head is a [`Check`](crate::check::Check); one that has to follow a request
-//! or its answer is a layer of its own. All of them refuse by their error, a
+//! or its answer is a [`Stage`](crate::stage::Stage) of its own. All of them refuse by their error, a
 //! [`Refusal`](crate::refusal::Refusal). In what order they stand, and why, is in `server/stack.rs`.
 
 pub mod body;

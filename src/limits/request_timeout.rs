@@ -4,105 +4,72 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use http::{Request, Response};
-use pin_project_lite::pin_project;
-use tower::{Layer, Service};
+use http::Request;
+use http_body::Body;
 
 use crate::deadline::Deadline;
-use crate::exchange::Exchange;
 use crate::refusal::{Reason, Refusal};
+use crate::stage::{Inbound, Shared, Stage, Stop, alone};
 
 /// Gives a service so long to begin its answer.
 #[derive(Debug, Clone, Copy)]
 pub struct RequestTimeoutLayer(pub Duration);
 
-impl<S> Layer<S> for RequestTimeoutLayer {
-    type Service = RequestTimeout<S>;
+alone!(RequestTimeoutLayer);
 
-    fn layer(&self, inner: S) -> Self::Service {
-        RequestTimeout { inner, timeout: self.0 }
-    }
+/// How long an answer may take, and the clock, once it has taken some time.
+#[derive(Debug, Default)]
+pub struct Patience {
+    timeout: Option<Duration>,
+    clock: Option<Pin<Box<Deadline>>>,
 }
 
-/// A service with a deadline.
-#[derive(Debug, Clone)]
-pub struct RequestTimeout<S> {
-    inner: S,
-    timeout: Duration,
-}
+impl Stage for RequestTimeoutLayer {
+    type Held = Patience;
 
-impl<S, B, R> Service<Request<B>> for RequestTimeout<S>
-where
-    S: Service<Request<B>, Response = Response<R>, Error = Refusal>,
-{
-    type Response = Response<R>;
-    type Error = Refusal;
-    type Future = RequestTimeoutFuture<S::Future>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Refusal>> {
-        self.inner.poll_ready(cx)
+    fn enter<B: Body>(
+        &self,
+        held: &mut Patience,
+        exchange: Shared<'_>,
+        _: &mut Request<Inbound<B>>,
+    ) -> Result<(), Stop> {
+        let policy = exchange.and_then(|exchange| exchange.policy());
+        held.timeout = policy.map_or(Some(self.0), |policy| policy.request_timeout);
+        Ok(())
     }
 
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        let policy = Exchange::of(&request).and_then(|exchange| exchange.policy());
-        let timeout = policy.map_or(Some(self.timeout), |policy| policy.request_timeout);
-        RequestTimeoutFuture { inner: self.inner.call(request), timeout, clock: None }
-    }
-}
-
-pin_project! {
-    /// The answer from further in, or the refusal at the deadline.
-    #[derive(Debug)]
-    pub struct RequestTimeoutFuture<F> {
-        #[pin]
-        inner: F,
-        timeout: Option<Duration>,
-        clock: Option<Pin<Box<Deadline>>>,
-    }
-}
-
-impl<F, T> Future for RequestTimeoutFuture<F>
-where
-    F: Future<Output = Result<T, Refusal>>,
-{
-    type Output = Result<T, Refusal>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        if let Poll::Ready(answer) = this.inner.poll(cx) {
-            return Poll::Ready(answer);
-        }
-        let Some(timeout) = *this.timeout else { return Poll::Pending };
-        let clock = this.clock.get_or_insert_with(|| Box::pin(Deadline::after(timeout)));
-        match clock.as_mut().poll(cx) {
-            Poll::Ready(()) => Poll::Ready(Err(Refusal::new(
-                Reason::RequestTimeout,
-                format!("no answer within {} ms", timeout.as_millis()),
-            )
-            .limit("limits.request_timeout"))),
-            Poll::Pending => Poll::Pending,
-        }
+    fn wait(&self, held: &mut Patience, cx: &mut Context<'_>) -> Poll<Refusal> {
+        let Some(timeout) = held.timeout else { return Poll::Pending };
+        let clock = held.clock.get_or_insert_with(|| Box::pin(Deadline::after(timeout)));
+        ready!(clock.as_mut().poll(cx));
+        let detail = format!("no answer within {} ms", timeout.as_millis());
+        Poll::Ready(Refusal::new(Reason::RequestTimeout, detail).limit("limits.request_timeout"))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+    use http::Response;
+    use http_body_util::{Empty, Full};
     use tokio::time::sleep;
+    use tower::{Layer, Service};
 
     use super::*;
 
     #[tokio::test(start_paused = true)]
     async fn an_answer_in_time_passes_and_a_late_one_is_refused() {
-        let service = tower::service_fn(|request: Request<u64>| async move {
-            sleep(Duration::from_millis(*request.body())).await;
-            Ok(Response::new(()))
+        let service = tower::service_fn(|request: Request<Inbound<Full<Bytes>>>| async move {
+            sleep(Duration::from_millis(request.body().size_hint().lower())).await;
+            Ok(Response::new(Empty::<Bytes>::new()))
         });
         let mut service = RequestTimeoutLayer(Duration::from_millis(100)).layer(service);
-        assert!(service.call(Request::new(99)).await.is_ok());
-        let refusal = service.call(Request::new(101)).await.unwrap_err();
+        let takes = |millis: usize| Request::new(Full::new(Bytes::from(vec![0; millis])));
+        assert!(service.call(takes(99)).await.is_ok());
+        let refusal = service.call(takes(101)).await.unwrap_err();
         assert_eq!(refusal.reason, Reason::RequestTimeout);
     }
 }

@@ -4,6 +4,7 @@ use http::{Request, Version};
 
 use crate::check::Check;
 use crate::refusal::{Reason, Refusal};
+use crate::stage::Shared;
 
 /// The key that sets it.
 pub const KEY: &str = "limits.max_url_length";
@@ -20,7 +21,7 @@ impl MaxUrlLength {
 }
 
 impl Check for MaxUrlLength {
-    fn check<B>(&self, request: &Request<B>) -> Result<(), Refusal> {
+    fn check<B>(&self, request: &Request<B>, _: Shared<'_>) -> Result<(), Refusal> {
         let uri = request.uri();
         // In HTTP/1's absolute-form the authority is part of the target; in HTTP/2 it is a field
         // of its own.
@@ -37,7 +38,7 @@ mod tests {
 
     #[test]
     fn the_last_byte_allowed_passes_and_the_next_does_not() {
-        let check = |uri: &str| MaxUrlLength(8).check(&Request::builder().uri(uri).body(()).unwrap());
+        let check = |uri: &str| MaxUrlLength(8).check(&Request::builder().uri(uri).body(()).unwrap(), None);
         assert!(check("/1234?67").is_ok());
         assert_eq!(check("/1234?678").unwrap_err().reason, Reason::UrlTooLong);
         assert_eq!(check("http://abc/12345").unwrap_err().reason, Reason::UrlTooLong);

@@ -4,9 +4,10 @@
 use http::Request;
 
 use crate::check::Check;
-use crate::exchange::{Exchange, Scarce};
+use crate::exchange::Scarce;
 use crate::lifecycle::Lifecycle;
 use crate::refusal::{Reason, Refusal};
+use crate::stage::Shared;
 
 /// After the drain delay nothing new is served, except what was promised: the first request of a
 /// connection that the listener took in while it was still open, and HTTP/2 streams between the
@@ -15,8 +16,8 @@ use crate::refusal::{Reason, Refusal};
 pub struct DrainGate(pub Lifecycle);
 
 impl Check for DrainGate {
-    fn check<B>(&self, request: &Request<B>) -> Result<(), Refusal> {
-        if !self.0.refuses_new_requests() || Exchange::of(request).is_some_and(|exchange| exchange.promised) {
+    fn check<B>(&self, _: &Request<B>, exchange: Shared<'_>) -> Result<(), Refusal> {
+        if !self.0.refuses_new_requests() || exchange.is_some_and(|exchange| exchange.promised) {
             return Ok(());
         }
         Err(Refusal::new(Reason::ServerShuttingDown, "the server is about to exit")
@@ -34,8 +35,8 @@ pub struct ReserveGate {
 }
 
 impl Check for ReserveGate {
-    fn check<B>(&self, request: &Request<B>) -> Result<(), Refusal> {
-        let Some(scarce) = Exchange::of(request).and_then(|exchange| exchange.probe_only) else {
+    fn check<B>(&self, _: &Request<B>, exchange: Shared<'_>) -> Result<(), Refusal> {
+        let Some(scarce) = exchange.and_then(|exchange| exchange.probe_only) else {
             return Ok(());
         };
         let refusal = match scarce {

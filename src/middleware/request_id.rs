@@ -1,44 +1,33 @@
 //! `server.request_id_header`: every request has an id, and every answer tells it.
 
-use std::future::Future;
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
-
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Request, Response};
-use pin_project_lite::pin_project;
-use tower::{Layer, Service};
+use http_body::Body;
 
-use crate::exchange::Exchange;
+use crate::body::BoxError;
+use crate::exchange::{Id, RequestId};
 use crate::random;
+use crate::refusal::Refusal;
+use crate::stage::{Inbound, Outbound, Shared, Stage, Stop, alone, field};
 
 /// Longest id that is taken over from a proxy.
 const LONGEST: usize = 128;
 
 /// Gives every request an id: that of a trusted peer if it sent one, else a new one.
 #[derive(Debug, Clone)]
-pub struct RequestIdLayer(pub HeaderName);
+pub struct RequestIdLayer {
+    name: HeaderName,
+    text: &'static str,
+}
 
-impl<S> Layer<S> for RequestIdLayer {
-    type Service = RequestId<S>;
-
-    fn layer(&self, inner: S) -> Self::Service {
-        RequestId { inner, name: self.0.clone() }
+impl RequestIdLayer {
+    /// Tells ids in the field of this name, in lower case.
+    pub fn new(name: &'static str) -> Self {
+        Self { name: HeaderName::from_static(name), text: name }
     }
 }
 
-/// A service whose requests and answers carry ids.
-#[derive(Debug, Clone)]
-pub struct RequestId<S> {
-    inner: S,
-    name: HeaderName,
-}
-
-/// A new id: 128 random bits in hexadecimal.
-pub fn generate() -> HeaderValue {
-    HeaderValue::from_maybe_shared(Bytes::copy_from_slice(&random::hex_id()))
-        .unwrap_or(HeaderValue::from_static("0"))
-}
+alone!(RequestIdLayer);
 
 /// Letters, digits and what UUIDs, trace ids and ULIDs use besides; nothing that a log, a header
 /// or a shell could trip over.
@@ -49,64 +38,96 @@ fn is_id(value: &HeaderValue) -> bool {
     !text.is_empty() && text.len() <= LONGEST && text.iter().all(fits)
 }
 
-impl<S, B, R> Service<Request<B>> for RequestId<S>
-where
-    S: Service<Request<B>, Response = Response<R>>,
-{
-    type Response = Response<R>;
-    type Error = S::Error;
-    type Future = RequestIdFuture<S::Future>;
+impl Stage for RequestIdLayer {
+    /// The id, where there is no exchange to keep it.
+    type Held = Option<Box<HeaderValue>>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let exchange = Exchange::of(&request);
+    fn enter<B: Body>(
+        &self,
+        held: &mut Self::Held,
+        exchange: Shared<'_>,
+        request: &mut Request<Inbound<B>>,
+    ) -> Result<(), Stop> {
         let trusted = exchange.is_some_and(|exchange| exchange.trusted_peer);
-        let sent = request.headers().get(&self.name).filter(|id| trusted && is_id(id)).cloned();
-        let id = sent.unwrap_or_else(generate);
-        if let Some(exchange) = exchange {
-            let _ = exchange.request_id.set(id.clone());
-        }
+        let sent = field(request.headers(), &self.name);
+        let id = match sent.filter(|id| trusted && is_id(id)) {
+            Some(id) => Id::Theirs(id.clone()),
+            None => Id::Ours(random::hex_id()),
+        };
         // SECURITY: the handler sees this id alone, never what an untrusted client sent. Where the
         // client sent none, none is added, which would count as the client's: it is in the exchange.
-        if request.headers().contains_key(&self.name) {
-            request.headers_mut().insert(self.name.clone(), id.clone());
+        if sent.is_some() {
+            request.headers_mut().insert(self.name.clone(), id.to_value());
         }
-        RequestIdFuture { inner: self.inner.call(request), header: Some((self.name.clone(), id)) }
-    }
-}
-
-pin_project! {
-    /// The answer, with its id.
-    #[derive(Debug)]
-    pub struct RequestIdFuture<F> {
-        #[pin]
-        inner: F,
-        header: Option<(HeaderName, HeaderValue)>,
-    }
-}
-
-impl<F, R, E> Future for RequestIdFuture<F>
-where
-    F: Future<Output = Result<Response<R>, E>>,
-{
-    type Output = Result<Response<R>, E>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let mut answer = ready!(this.inner.poll(cx));
-        if let (Ok(response), Some((name, id))) = (&mut answer, this.header.take()) {
-            response.headers_mut().insert(name, id);
+        match exchange {
+            Some(exchange) => _ = exchange.request_id.set(RequestId { name: self.text, id }),
+            None => *held = Some(Box::new(id.to_value())),
         }
-        Poll::Ready(answer)
+        Ok(())
+    }
+
+    fn leave<B>(
+        &self,
+        held: &mut Self::Held,
+        exchange: Shared<'_>,
+        response: &mut Response<Outbound<B>>,
+    ) -> Result<(), Refusal>
+    where
+        B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+    {
+        let headers = response.headers_mut();
+        match exchange {
+            None => {
+                if let Some(id) = held.take() {
+                    headers.insert(self.name.clone(), *id);
+                }
+            }
+            Some(exchange) if field(headers, &self.name).is_none() && exchange.put_id_beside() => {}
+            Some(exchange) => {
+                if let Some(id) = exchange.request_id.get() {
+                    headers.insert(self.name.clone(), id.id.to_value());
+                }
+            }
+        }
+        Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+    use std::sync::Arc;
+
+    use http_body_util::Empty;
+    use tokio::time::Instant;
+    use tower::{Layer, Service};
+
     use super::*;
+    use crate::exchange::Exchange;
+    use crate::protocol::Protocol;
+    use crate::stage::Asked;
+
+    #[tokio::test]
+    async fn every_answer_tells_the_id_once_whatever_the_app_says() {
+        let nobody = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        for (takes_beside, set, in_map) in [(true, "x-a", false), (true, "x-id", true), (false, "x-a", true)]
+        {
+            let mut exchange =
+                Exchange::new(SocketAddr::new(nobody, 1), nobody, Protocol::Http1, Instant::now());
+            exchange.takes_beside = takes_beside;
+            let exchange = Arc::new(exchange);
+            let app = tower::service_fn(move |_: Request<Inbound<Empty<Bytes>>>| async move {
+                Ok::<_, Refusal>(Response::builder().header(set, "app").body(Empty::<Bytes>::new()).unwrap())
+            });
+            let asked = Asked { request: Request::new(Empty::new()), exchange: exchange.clone() };
+            let response = RequestIdLayer::new("x-id").layer(app).call(asked).await.unwrap();
+            let told: Vec<_> = response.headers().get_all("x-id").iter().collect();
+            let beside = exchange.beside().request_id.map(|id| (id.name, id.as_bytes().to_vec()));
+            let id = exchange.id().as_bytes();
+            assert_eq!(told, if in_map { vec![id] } else { vec![] }, "{set}");
+            assert_eq!(beside, (!in_map).then(|| ("x-id", id.to_vec())), "{set}");
+        }
+    }
 
     #[test]
     fn an_id_is_short_and_plain() {
@@ -116,6 +137,6 @@ mod tests {
         for id in ["", "a b", "a\"b", "a/b", &"x".repeat(129)] {
             assert!(!is_id(&HeaderValue::from_str(id).unwrap()), "{id}");
         }
-        assert!(is_id(&generate()));
+        assert!(is_id(&Id::Ours(random::hex_id()).to_value()));
     }
 }

@@ -9,14 +9,19 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use super::state::{ConnState, Order};
 use crate::client_address::{ClientKey, TrustedProxies};
 use crate::memory::Share;
+use crate::protocol::Protocol;
 use crate::refusal::{Reason, Refusal};
 
 /// Connections beyond the limit that are still accepted, to ask for probes and nothing else.
 /// When the reserve is full too, the oldest in it makes room: a probe asks at once and is
-/// answered at once, so what has been there for longest is not one.
+/// answered at once, so what has been there for longest is not one. If many come before it had its turn, what
+/// it has asked by then is answered first.
 pub const RESERVE: usize = 32;
 /// As many of them at least, however few descriptors there are.
 const LEAST_RESERVE: usize = 4;
+/// Of the reserve, connections of HTTP/2 have one in so many, and make room for each other: probes mostly speak
+/// HTTP/1, and must not have to go for those whose streams there was no memory for.
+const PART_OF_HTTP2: usize = 4;
 
 /// Counts connections against their limits. Clones share the counts.
 #[derive(Debug, Clone)]
@@ -30,13 +35,21 @@ struct Inner {
     trusted: TrustedProxies,
     open: AtomicUsize,
     clients: Mutex<HashMap<ClientKey, Client>>,
-    reserve: Mutex<VecDeque<Weak<ConnState>>>,
+    /// Those in the reserve, the oldest first, and whether they speak HTTP/2.
+    reserve: Mutex<VecDeque<(Weak<ConnState>, bool)>>,
 }
 
 /// What one client has.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Client {
     connections: usize,
+    known: Arc<Known>,
+}
+
+/// What all connections of a client have in common, so that each holds a pointer to it and no more.
+#[derive(Debug)]
+struct Known {
+    key: ClientKey,
     share: Arc<Share>,
 }
 
@@ -44,21 +57,20 @@ struct Client {
 #[derive(Debug)]
 pub struct Permits {
     admission: Option<Admission>,
-    client: Option<ClientPermit>,
+    client: Option<Arc<Known>>,
 }
 
 /// One of the connections that one client may have, given back when dropped.
 #[derive(Debug)]
 pub struct ClientPermit {
     admission: Admission,
-    key: ClientKey,
-    share: Arc<Share>,
+    known: Arc<Known>,
 }
 
 impl ClientPermit {
     /// What the client holds over all of its connections.
     pub fn share(&self) -> &Arc<Share> {
-        &self.share
+        &self.known.share
     }
 }
 
@@ -70,13 +82,13 @@ impl Permits {
 
     /// What the client holds that the connection counts for; `None` where clients are not told apart.
     pub fn share(&self) -> Option<&Arc<Share>> {
-        self.client.as_ref().map(ClientPermit::share)
+        self.client.as_ref().map(|known| &known.share)
     }
 
     /// Puts a connection into the reserve, as [`Admission::reserve`] does.
-    pub fn reserve(&self, connection: &Arc<ConnState>) {
+    pub fn reserve(&self, connection: &Arc<ConnState>, protocol: Protocol) {
         if let Some(admission) = &self.admission {
-            admission.reserve(connection);
+            admission.reserve(connection, protocol);
         }
     }
 
@@ -85,7 +97,9 @@ impl Permits {
     /// # Errors
     /// The client has all the connections that one client may have.
     pub fn for_client(&self, client: IpAddr) -> Result<Option<ClientPermit>, Refusal> {
-        self.admission.as_ref().map_or(Ok(None), |admission| admission.client(client))
+        let Some(admission) = &self.admission else { return Ok(None) };
+        let known = admission.client(client)?;
+        Ok(known.map(|known| ClientPermit { admission: admission.clone(), known }))
     }
 }
 
@@ -158,13 +172,14 @@ impl Admission {
     }
 
     /// One connection more of `client`; `None` where it may have any number.
-    fn client(&self, client: IpAddr) -> Result<Option<ClientPermit>, Refusal> {
+    fn client(&self, client: IpAddr) -> Result<Option<Arc<Known>>, Refusal> {
         let Some(max) = self.0.per_client.filter(|_| !self.0.trusted.trusts(client)) else {
             return Ok(None);
         };
         let key = ClientKey::from(client);
         let mut clients = self.0.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        let client = clients.entry(key).or_default();
+        let first = || Client { connections: 0, known: Arc::new(Known { key, share: Arc::default() }) };
+        let client = clients.entry(key).or_insert_with(first);
         if client.connections >= max {
             drop(clients);
             return Err(Refusal::new(
@@ -174,7 +189,18 @@ impl Admission {
             .limit("limits.max_connections_per_ip"));
         }
         client.connections += 1;
-        Ok(Some(ClientPermit { admission: self.clone(), key, share: client.share.clone() }))
+        Ok(Some(client.known.clone()))
+    }
+
+    /// One connection less of a client.
+    fn leaves(&self, known: &Known) {
+        let mut clients = self.0.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = clients.get_mut(&known.key) {
+            client.connections -= 1;
+            if client.connections == 0 {
+                clients.remove(&known.key);
+            }
+        }
     }
 
     /// The refusal for a connection over the limit.
@@ -184,16 +210,24 @@ impl Admission {
             .retry_after(std::time::Duration::from_secs(1))
     }
 
-    /// Puts a connection into the reserve, and the oldest out of it if there is no room.
-    pub fn reserve(&self, connection: &Arc<ConnState>) {
+    /// Puts a connection into the reserve, and the oldest out of it if there is no room; of those that speak
+    /// HTTP/2, where these have their part.
+    pub fn reserve(&self, connection: &Arc<ConnState>, protocol: Protocol) {
+        let http2 = protocol == Protocol::Http2;
         let mut reserve = self.0.reserve.lock().unwrap_or_else(PoisonError::into_inner);
-        reserve.retain(|other| other.strong_count() > 0);
-        if reserve.len() >= self.0.reserved
-            && let Some(oldest) = reserve.pop_front().and_then(|oldest| oldest.upgrade())
-        {
-            oldest.order(Order::Abort);
+        reserve.retain(|(other, _)| other.strong_count() > 0);
+        let part = (self.0.reserved / PART_OF_HTTP2).max(1);
+        let alike = reserve.iter().filter(|(_, other)| *other).count();
+        let oldest = if http2 && alike >= part {
+            reserve.iter().position(|(_, other)| *other)
+        } else {
+            (reserve.len() >= self.0.reserved).then_some(0)
+        };
+        let oldest = oldest.and_then(|oldest| reserve.remove(oldest)?.0.upgrade());
+        if let Some(oldest) = oldest {
+            oldest.order(Order::MakeRoom);
         }
-        reserve.push_back(Arc::downgrade(connection));
+        reserve.push_back((Arc::downgrade(connection), http2));
     }
 }
 
@@ -201,25 +235,23 @@ impl Drop for Permits {
     fn drop(&mut self) {
         if let Some(admission) = self.admission.take() {
             admission.0.open.fetch_sub(1, Ordering::Relaxed);
+            if let Some(known) = self.client.take() {
+                admission.leaves(&known);
+            }
         }
     }
 }
 
 impl Drop for ClientPermit {
     fn drop(&mut self) {
-        let mut clients = self.admission.0.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(client) = clients.get_mut(&self.key) {
-            client.connections -= 1;
-            if client.connections == 0 {
-                clients.remove(&self.key);
-            }
-        }
+        self.admission.leaves(&self.known);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::registry::Registry;
 
     fn admit(admission: &Admission, peer: &str) -> Result<Admitted, Reason> {
         admission.admit(peer.parse().unwrap()).map_err(|refusal| refusal.reason)
@@ -248,6 +280,26 @@ mod tests {
         assert_eq!(admit(&admission, "1.1.1.1").unwrap_err(), Reason::TooManyConnections);
         drop((first, reserve));
         assert!(matches!(admit(&admission, "1.1.1.1"), Ok(Admitted::Fully(_))));
+    }
+
+    #[test]
+    fn connections_of_http_2_make_room_in_the_reserve_for_each_other_alone() {
+        let admission = Admission::new(0, None, TrustedProxies::default());
+        let registry = Registry::default();
+        let enter = |protocol| {
+            let peer = ([127, 0, 0, 1], 1).into();
+            let connection = registry.enter(|entry| ConnState::new(peer, Permits::none(), entry));
+            admission.reserve(&connection, protocol);
+            connection
+        };
+        let goes = |connection: &Arc<ConnState>| connection.ordered(Order::MakeRoom);
+        let probe = enter(Protocol::Http1);
+        let streams: Vec<_> = (0..100).map(|_| enter(Protocol::Http2)).collect();
+        assert!(!goes(&probe) && streams.iter().filter(|it| !goes(it)).count() == RESERVE / PART_OF_HTTP2);
+        assert!(!goes(&streams[99]) && goes(&streams[0]));
+        // Among all others it is age that counts.
+        let others: Vec<_> = (0..RESERVE).map(|_| enter(Protocol::Http1)).collect();
+        assert!(goes(&probe) && goes(&streams[99]) && !others.iter().any(goes));
     }
 
     #[test]

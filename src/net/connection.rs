@@ -2,8 +2,8 @@
 //! are made.
 //!
 //! A connection waits for its first byte as a bare socket; then its protocol is told by what came,
-//! and a parser is built around it. Idle for a moment, an HTTP/1 connection is taken down to the
-//! bare socket again: it costs no parser, and whether a request is on its way to it is then known
+//! and what serves it is built around it. Idle for a moment, an HTTP/1 connection is taken down to the
+//! bare socket again: it costs no buffers, and whether a request is on its way to it is then known
 //! exactly, which is what makes closing it in a drain safe.
 
 use std::future::{Future, poll_fn};
@@ -12,7 +12,6 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use bytes::Bytes;
 use hyper::server::conn::{http1 as hyper1, http2 as hyper2};
 use tokio::time::Instant;
 
@@ -29,10 +28,8 @@ use crate::memory::{Charge, Purpose, WORKING};
 use crate::protocol::Protocol;
 use crate::refusal::{Reason, Refusal};
 
-/// How long a connection is idle before its parser is taken down.
+/// How long a connection is idle before its buffers are given back; while memory is scarce, not at all.
 pub const PARK_AFTER: Duration = Duration::from_millis(250);
-/// The same while memory is scarce.
-pub const PARK_SOON: Duration = Duration::from_millis(1);
 /// How long a connection must have been idle before a drain closes it: a request that was sent
 /// before the client could know is then either here or not coming.
 pub const CLOSE_AFTER: Duration = Duration::from_millis(500);
@@ -43,8 +40,8 @@ pub const TELL_FOR: Duration = Duration::from_secs(1);
 /// Streams of a connection on which only probes are answered.
 const PROBES_AT_ONCE: u32 = 4;
 
-/// The one HTTP/1 parser configuration.
-pub fn http1_builder(limits: &ConnectionLimits, probes_only: bool) -> hyper1::Builder {
+/// The one configuration of hyper's HTTP/1, which serves requests that wish for another protocol.
+pub fn http1_builder(limits: &ConnectionLimits) -> hyper1::Builder {
     let mut builder = hyper1::Builder::new();
     // Our clocks run outside: hyper's would close without an answer, at a timer a request.
     builder.header_read_timeout(None);
@@ -53,8 +50,7 @@ pub fn http1_builder(limits: &ConnectionLimits, probes_only: bool) -> hyper1::Bu
     builder.half_close(true);
     // Ours follows a clock that is set back.
     builder.auto_date_header(false);
-    // A probe's head is small, and its connection is not counted.
-    builder.max_buf_size(if probes_only { 8192 } else { limits.max_head() });
+    builder.max_buf_size(limits.max_head());
     // The default is on the stack; anything else moves every head to the heap.
     if limits.head.fields_count > 100 {
         builder.max_headers(limits.head.fields_count);
@@ -104,33 +100,63 @@ impl<'a> Gauge<'a> {
 
 impl Drop for Gauge<'_> {
     fn drop(&mut self) {
+        // The task of a connection ends by a panic: the runtime keeps it from going further.
+        if std::thread::panicking() {
+            self.context.metrics.rejected(Reason::InternalError);
+        }
         self.context.metrics.connection_closed(self.protocol);
     }
 }
 
 /// Serves a connection from its first byte to its last.
-pub async fn serve<T: Transport, S: Stack>(
-    mut transport: T,
+///
+/// What it holds while it waits is in this future; all else is in a box that is there while something is
+/// done. Not an `async fn`: what such a one is given it holds twice.
+pub fn serve<T: Transport, S: Stack>(
+    transport: T,
     state: Arc<ConnState>,
     context: Arc<Context>,
-    stack: S,
+    stack: Arc<S>,
+) -> impl Future<Output = ()> + Send {
+    let mut waiting = Some(transport);
+    async move {
+        let mut gauge = Gauge::open(&context);
+        let mut header_due = context.expects_header_of(state.socket_peer.ip());
+        while let Some(transport) = &mut waiting {
+            let woken = park::wait(transport, &state, &context).await;
+            let Some(transport) = waiting.take() else { return };
+            let held = (state.clone(), context.clone(), &*stack);
+            let work = awake(transport, woken, &mut header_due, &mut gauge, held, &mut waiting);
+            // Moved into its box before the wait for it, so that it is held there alone.
+            Box::pin(work).await;
+        }
+    }
+}
+
+/// Does what a connection was woken for. One that waits for a request again is left in `waiting`.
+async fn awake<T: Transport, S: Stack>(
+    mut transport: T,
+    woken: Woken,
+    header_due: &mut bool,
+    gauge: &mut Gauge<'_>,
+    (state, context, stack): (Arc<ConnState>, Arc<Context>, &S),
+    waiting: &mut Option<T>,
 ) {
-    let mut gauge = Gauge::open(&context);
-    let mut prefix = Bytes::new();
-    let mut header_due = context.expects_header_of(state.socket_peer.ip());
+    let mut prefix = match woken {
+        Woken::Bytes(bytes) => bytes,
+        Woken::Closed | Woken::CloseIdle => return,
+        Woken::Idle => {
+            context.refused(Reason::Idle, state.peer().ip(), gauge.protocol);
+            return;
+        }
+        Woken::Abort => return abort(transport, &state, &context).await,
+    };
     loop {
         if prefix.is_empty() {
-            match park::wait(&mut transport, &state, &context).await {
-                Woken::Bytes(bytes) => prefix = bytes,
-                Woken::Closed | Woken::CloseIdle => return,
-                Woken::Idle => {
-                    context.refused(Reason::Idle, state.peer().ip(), gauge.protocol);
-                    return;
-                }
-                Woken::Abort => return abort(transport, &state, &context).await,
-            }
+            *waiting = Some(transport);
+            return;
         }
-        if std::mem::take(&mut header_due) {
+        if std::mem::take(header_due) {
             // Boxed, so that connections without a header do not carry the room for one.
             let read = Box::pin(proxy_protocol::read(&mut transport, &mut prefix, &state, &context));
             match read.await {
@@ -170,7 +196,7 @@ pub async fn serve<T: Transport, S: Stack>(
             }
         }
         // Held until the connection waits again.
-        let held = match work(&state, &context) {
+        let held = match work(&state, &context, gauge.protocol) {
             Ok(charge) => charge,
             Err(refusal) if gauge.protocol == Protocol::Http2 => {
                 context.refused(refusal.reason, state.peer().ip(), gauge.protocol);
@@ -180,22 +206,18 @@ pub async fn serve<T: Transport, S: Stack>(
         };
         let first = std::mem::take(&mut prefix);
         if let (Protocol::Http2, Some(limits)) = (gauge.protocol, &context.limits.http2) {
-            let drive = http2::drive(transport, first, &state, &context, limits, stack);
+            let drive = http2::drive(transport, first, &state, &context, limits, stack.clone());
             let end = Box::pin(drive).await;
             drop(held);
             return end_http2(end, &state, &context).await;
         }
-        // Boxed, so that a connection which waits does not carry the room for one that is served.
         let end = Box::pin(http1::drive(transport, first, &state, &context, stack.clone())).await;
         if !matches!(end, http1::End::Upgraded) {
             drop(held);
         }
         match end {
             http1::End::Idle(idle) => transport = idle,
-            http1::End::Resume(resumed, bytes) => {
-                state.head_began_with_last_read();
-                (transport, prefix) = (resumed, bytes);
-            }
+            http1::End::Resume(resumed, bytes) => (transport, prefix) = (resumed, bytes),
             http1::End::Refused(transport, refusal) => {
                 return refuse(transport, refusal, &state, &context).await;
             }
@@ -220,25 +242,25 @@ pub async fn serve<T: Transport, S: Stack>(
 ///
 /// # Errors
 /// This client holds its part.
-fn work(state: &Arc<ConnState>, context: &Context) -> Result<Option<Charge>, Refusal> {
+fn work(state: &Arc<ConnState>, context: &Context, protocol: Protocol) -> Result<Option<Charge>, Refusal> {
     if state.probe_only().is_some() {
         return Ok(None);
     }
     let comes_after_others = || context.penalties.holds(state.peer().ip().into(), state.accepted());
     if state.share().is_some() && context.memory.is_half_used() && comes_after_others() {
-        state.probes_only(Scarce::Memory);
+        state.probes_only(Scarce::Memory, protocol);
         return Ok(None);
     }
     let charge = context.memory.open(state.share().cloned());
     match charge.add(WORKING, Purpose::Work) {
         Ok(()) => return Ok(Some(charge)),
         Err(refusal) if context.memory.has_room(WORKING, Purpose::Work) => return Err(refusal),
-        Err(_) => state.probes_only(Scarce::Memory),
+        Err(_) => state.probes_only(Scarce::Memory, protocol),
     }
     Ok(None)
 }
 
-/// Watches over a socket that a handler has taken over: it has no parser and no requests any more,
+/// Watches over a socket that a handler has taken over: it has no requests any more,
 /// but a client that does not read is still one that does not read.
 async fn tunnel(state: &ConnState, context: &Context) {
     let mut sends = SendWatch::of_socket(context.limits.send);
@@ -269,7 +291,7 @@ async fn linger<T: Transport>(transport: T, last: &[u8], more: bool, state: &Con
     let mut close = pin!(linger::close(transport, last, more));
     poll_fn(|cx| {
         state.register(cx.waker());
-        if state.ordered(Order::Abort) { Poll::Ready(()) } else { close.as_mut().poll(cx) }
+        if state.is_to_leave() { Poll::Ready(()) } else { close.as_mut().poll(cx) }
     })
     .await;
 }

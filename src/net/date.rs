@@ -7,31 +7,54 @@ use std::cell::RefCell;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::HeaderValue;
+use tokio::time::Instant;
 
 /// The last second of the year 9999, behind which the format has no years.
-const LAST: u64 = 253_402_300_799;
+const LAST_SECOND: u64 = 253_402_300_799;
+
+/// How long a value is used before the wall clock is looked at again: the other clock is one that was looked at
+/// already.
+const GOOD_FOR: Duration = Duration::from_millis(100);
+
+/// A value, the second that it stands for, and when it was looked up.
+struct Last {
+    value: HeaderValue,
+    second: u64,
+    at: Option<Instant>,
+}
 
 thread_local! {
-    /// The second that was asked for last, and its value: it is made once a second and thread.
-    static SECOND: RefCell<(u64, HeaderValue)> = const { RefCell::new((u64::MAX, HeaderValue::from_static(""))) };
+    static LAST: RefCell<Last> =
+        const { RefCell::new(Last { value: HeaderValue::from_static(""), second: u64::MAX, at: None }) };
 }
 
 /// The value for this moment.
 pub(super) fn now() -> HeaderValue {
-    of(SystemTime::now())
+    LAST.with_borrow_mut(|last| last.look(SystemTime::now()).clone())
 }
 
-fn of(moment: SystemTime) -> HeaderValue {
-    let second = moment.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()).min(LAST);
-    SECOND.with_borrow_mut(|(known, value)| {
-        if *known != second {
+/// Writes the value for this moment, which is `now`.
+pub(super) fn write(now: Instant, into: &mut Vec<u8>) {
+    LAST.with_borrow_mut(|last| {
+        if last.at.is_none_or(|at| now.saturating_duration_since(at) >= GOOD_FOR) {
+            last.look(SystemTime::now());
+            last.at = Some(now);
+        }
+        into.extend_from_slice(last.value.as_bytes());
+    });
+}
+
+impl Last {
+    fn look(&mut self, moment: SystemTime) -> &HeaderValue {
+        let second = moment.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()).min(LAST_SECOND);
+        if self.second != second {
             let text = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(second));
             if let Ok(made) = HeaderValue::try_from(text) {
-                (*known, *value) = (second, made);
+                (self.second, self.value) = (second, made);
             }
         }
-        value.clone()
-    })
+        &self.value
+    }
 }
 
 #[cfg(test)]
@@ -45,10 +68,10 @@ mod tests {
             (at(784_111_777), "Sun, 06 Nov 1994 08:49:37 GMT"),
             (at(784_111_778), "Sun, 06 Nov 1994 08:49:38 GMT"),
             (at(784_108_177), "Sun, 06 Nov 1994 07:49:37 GMT"),
-            (at(LAST + 1), "Fri, 31 Dec 9999 23:59:59 GMT"),
+            (at(LAST_SECOND + 1), "Fri, 31 Dec 9999 23:59:59 GMT"),
             (UNIX_EPOCH - Duration::from_secs(1), "Thu, 01 Jan 1970 00:00:00 GMT"),
         ] {
-            assert_eq!(of(moment), text);
+            assert_eq!(LAST.with_borrow_mut(|last| last.look(moment).clone()), text);
         }
     }
 }

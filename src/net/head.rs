@@ -34,7 +34,13 @@ pub(crate) async fn gather<T: Transport>(
     state: &ConnState,
     context: &Context,
 ) -> Result<(), End> {
-    while prefix.len() < KEPT && is_partial(prefix) {
+    let mut is_small = false;
+    while is_worth_gathering(prefix) {
+        if !std::mem::replace(&mut is_small, true) {
+            // SECURITY: it is a part of what it was read into, and would hold all of that, which nobody counts
+            // while it waits.
+            *prefix = Bytes::copy_from_slice(prefix);
+        }
         state.head_begins();
         let since = state.head_since().unwrap_or_else(|| state.idle_since());
         let deadline = since + context.limits.headers_timeout;
@@ -51,6 +57,11 @@ pub(crate) async fn gather<T: Transport>(
         }
     }
     Ok(())
+}
+
+/// Whether what is missing of these bytes can be waited for without a parser.
+pub(super) fn is_worth_gathering(bytes: &[u8]) -> bool {
+    bytes.len() < KEPT && is_partial(bytes)
 }
 
 /// Whether the bytes are the beginning of a head without fault, and no more.

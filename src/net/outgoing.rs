@@ -33,8 +33,6 @@ pub(super) struct Running {
     pub(super) answered: bool,
     /// The method is HEAD: its answer has no body, whatever it says.
     pub(super) head: bool,
-    /// The client knows the end of its answer by that of the connection (HTTP/1.0, without a length).
-    pub(super) unframed: bool,
 }
 
 impl Drop for Running {
@@ -42,7 +40,7 @@ impl Drop for Running {
         // Bytes that reached the client make a cancelled download, which is everybody's right.
         let answered = self.answered || self.stream.as_ref().is_some_and(|stream| stream.delivered() > 0);
         self.state.leaves_body(!self.exchange.body_ended());
-        let cancelled = self.state.request_ends(answered);
+        let cancelled = self.state.request_ends(answered, self.exchange.ended());
         if let (Some(stream), Some(http2)) = (&self.stream, &self.context.limits.http2) {
             stream.finish();
             // A trusted proxy brings many clients over one connection, and in an hour some of them leave
@@ -91,10 +89,6 @@ where
         if let Some(error) = this.broken.take() {
             // That it ends here is none of the client's doing.
             this.running.answered = true;
-            if this.running.unframed {
-                // An orderly end would make half an answer a whole one.
-                this.running.state.breaks_off();
-            }
             return Poll::Ready(Some(Err(error)));
         }
         let stream = this.running.stream.as_ref();

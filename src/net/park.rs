@@ -1,16 +1,18 @@
 //! Waiting for a byte without a parser: a new connection, or one that has been idle for a moment.
 
-use std::future::poll_fn;
-use std::pin::{Pin, pin};
-use std::task::{Poll, ready};
+use std::future::Future;
+use std::mem::MaybeUninit;
+use std::pin::Pin;
+use std::task::{Context as TaskContext, Poll, ready};
 
 use bytes::Bytes;
+use pin_project_lite::pin_project;
 use tokio::io::ReadBuf;
 use tokio::time::Instant;
 
 use super::clock::Clock;
 use super::connection::CLOSE_AFTER;
-use super::context::Context;
+use super::context::{ConnectionLimits, Context};
 use super::state::{ConnState, Order};
 use super::transport::Transport;
 
@@ -32,46 +34,112 @@ pub(crate) enum Woken {
     Abort,
 }
 
+/// A wait for the first byte of a request. Not an `async fn`: what such a one is given it holds twice, and this
+/// is most of what an idle connection holds. Nor has it a timer: see [`super::sweep`].
+#[derive(Debug)]
+pub(crate) struct Wait<'a, T> {
+    transport: &'a mut T,
+    state: &'a ConnState,
+    limits: &'a ConnectionLimits,
+}
+
+pin_project! {
+    /// A wait for the next bytes.
+    #[derive(Debug)]
+    pub(crate) struct Read<'a, T> {
+        transport: &'a mut T,
+        state: &'a ConnState,
+        deadline: Instant,
+        idle: bool,
+        #[pin]
+        clock: Clock,
+    }
+}
+
 /// Waits for the first byte of a request.
-pub(crate) async fn wait<T: Transport>(transport: &mut T, state: &ConnState, context: &Context) -> Woken {
-    let limits = &context.limits;
-    read(transport, state, state.idle_since() + limits.patience(state.requests()), true).await
+pub(crate) fn wait<'a, T: Transport>(
+    transport: &'a mut T,
+    state: &'a ConnState,
+    context: &'a Context,
+) -> Wait<'a, T> {
+    Wait { transport, state, limits: &context.limits }
 }
 
 /// Waits for bytes until `deadline`, or if the connection is `idle`, until a drain closes it.
-pub(crate) async fn read<T: Transport>(
-    transport: &mut T,
-    state: &ConnState,
+pub(crate) fn read<'a, T: Transport>(
+    transport: &'a mut T,
+    state: &'a ConnState,
     deadline: Instant,
     idle: bool,
-) -> Woken {
-    let mut clock = pin!(Clock::default());
-    poll_fn(|cx| {
-        state.register(cx.waker());
-        if state.ordered(Order::Abort) {
-            return Poll::Ready(Woken::Abort);
+) -> Read<'a, T> {
+    Read { transport, state, deadline, idle, clock: Clock::default() }
+}
+
+/// What has come. Asked before every reason to close: what is in the queue is served.
+fn look<T: Transport>(transport: &mut T, state: &ConnState, cx: &mut TaskContext<'_>) -> Poll<Woken> {
+    state.register(cx.waker());
+    if state.ordered(Order::Abort) {
+        return Poll::Ready(Woken::Abort);
+    }
+    let mut buffer = [MaybeUninit::uninit(); READ];
+    let mut buffer = ReadBuf::uninit(&mut buffer);
+    match Pin::new(transport).poll_read(cx, &mut buffer) {
+        Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
+            Poll::Ready(Woken::Bytes(Bytes::copy_from_slice(buffer.filled())))
         }
-        // Reading comes before every reason to close: what is in the queue is served.
-        let mut buffer = [0; READ];
-        let mut buffer = ReadBuf::new(&mut buffer);
-        match Pin::new(&mut *transport).poll_read(cx, &mut buffer) {
-            Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
-                return Poll::Ready(Woken::Bytes(Bytes::copy_from_slice(buffer.filled())));
-            }
-            Poll::Ready(_) => return Poll::Ready(Woken::Closed),
-            Poll::Pending => {}
+        Poll::Ready(_) => Poll::Ready(Woken::Closed),
+        Poll::Pending if state.is_to_leave() => Poll::Ready(Woken::Abort),
+        Poll::Pending => Poll::Pending,
+    }
+}
+
+/// Until when an idle connection is waited for, and what it is then.
+fn patience(state: &ConnState, deadline: Instant) -> (Instant, Woken) {
+    match state.closes_after(CLOSE_AFTER) {
+        Some(close) => (deadline.min(close), Woken::CloseIdle),
+        None => (deadline, Woken::Idle),
+    }
+}
+
+impl<T: Transport> Future for Wait<'_, T> {
+    type Output = Woken;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Woken> {
+        let Self { transport, state, limits } = &mut *self;
+        if let Poll::Ready(woken) = look(*transport, state, cx) {
+            return Poll::Ready(woken);
         }
-        let (at, woken) = match state.closes_after(CLOSE_AFTER).filter(|_| idle) {
-            Some(close) => (deadline.min(close), Woken::CloseIdle),
-            None => (deadline, Woken::Idle),
-        };
-        ready!(clock.as_mut().wait_until(at, cx));
-        if idle && transport.has_input() {
+        let (at, woken) = patience(state, state.idle_since() + limits.patience(state.requests()));
+        if Instant::now() < at {
+            state.wake_at(at);
+            return Poll::Pending;
+        }
+        if transport.has_input() {
             // It came while this was on its way to being closed, and the next look sees it.
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
         Poll::Ready(woken)
-    })
-    .await
+    }
+}
+
+impl<T: Transport> Future for Read<'_, T> {
+    type Output = Woken;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Woken> {
+        let this = self.project();
+        if let Poll::Ready(woken) = look(&mut **this.transport, this.state, cx) {
+            return Poll::Ready(woken);
+        }
+        let (at, woken) = match *this.idle {
+            true => patience(this.state, *this.deadline),
+            false => (*this.deadline, Woken::Idle),
+        };
+        ready!(this.clock.wait_until(at, cx));
+        if *this.idle && this.transport.has_input() {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(woken)
+    }
 }

@@ -15,7 +15,11 @@ pub struct Progress {
     held_up: AtomicBool,
     /// Its task waits for its turn.
     stands: AtomicBool,
-    /// When it was last looked at, and what had moved by then.
+}
+
+/// When a client was last looked at, and what had moved by then.
+#[derive(Debug, Default)]
+pub(super) struct Pace {
     looked: Stamp,
     moved: AtomicU64,
 }
@@ -59,15 +63,21 @@ impl Progress {
         self.held_up.load(Ordering::Relaxed) || self.awaits_upload()
     }
 
-    /// Bytes a second that moved since the last look, if that was `span` milliseconds ago or more. `written`
-    /// is what the client has taken in all, and `now` milliseconds. A client that nobody waits for is not
-    /// judged, and by nothing that came before; nor is one by a look of long ago.
-    pub fn pace(&self, waited_for: bool, span: u64, now: u64, written: u64) -> Option<u64> {
-        if !waited_for || self.stands_in_line() {
-            self.looked.clear();
-            return None;
-        }
-        let moved = self.uploaded.load(Ordering::Relaxed) + written;
+    /// Bytes of request bodies that came.
+    pub(super) fn uploaded_so_far(&self) -> u64 {
+        self.uploaded.load(Ordering::Relaxed)
+    }
+}
+
+impl Pace {
+    /// Nobody waits for the client: it is not judged, and later by nothing that came before.
+    pub(super) fn forget(&self) {
+        self.looked.clear();
+    }
+
+    /// Bytes a second that moved since the last look, if that was `span` milliseconds ago or more. `moved` is
+    /// all that did, and `now` milliseconds. Nobody is judged by a look of long ago.
+    pub(super) fn since_last_look(&self, span: u64, now: u64, moved: u64) -> Option<u64> {
         let before = self.looked.get();
         let elapsed = before.map_or(0, |looked| now.saturating_sub(looked));
         if before.is_some() && elapsed < span {
@@ -88,18 +98,19 @@ mod tests {
 
     #[test]
     fn a_pace_is_that_of_the_last_second_in_which_the_client_was_waited_for() {
-        let progress = Progress::default();
+        let (progress, pace) = (Progress::default(), Pace::default());
+        let look = |now, written| pace.since_last_look(1_000, now, progress.uploaded_so_far() + written);
         progress.uploaded(1 << 20);
-        assert_eq!(progress.pace(true, 1_000, 10, 0), None);
+        assert_eq!(look(10, 0), None);
         progress.uploaded(500);
-        assert_eq!(progress.pace(true, 1_000, 1_009, 0), None);
+        assert_eq!(look(1_009, 0), None);
         // What came before the first look pays for nothing.
-        assert_eq!(progress.pace(true, 1_000, 1_010, 500), Some(1_000));
-        assert_eq!(progress.pace(true, 1_000, 3_009, 500), Some(0));
-        assert_eq!(progress.pace(true, 1_000, 60_000, 500), None);
+        assert_eq!(look(1_010, 500), Some(1_000));
+        assert_eq!(look(3_009, 500), Some(0));
+        assert_eq!(look(60_000, 500), None);
         // Not waited for, it is judged afresh.
-        assert_eq!(progress.pace(false, 1_000, 3_100, 500), None);
-        assert_eq!(progress.pace(true, 1_000, 9_000, 500), None);
-        assert_eq!(progress.pace(true, 1_000, 10_000, 500), Some(0));
+        pace.forget();
+        assert_eq!(look(9_000, 500), None);
+        assert_eq!(look(10_000, 500), Some(0));
     }
 }

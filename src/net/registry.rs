@@ -1,27 +1,47 @@
 //! All open connections, so that a drain can reach each of them.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use super::state::{ConnState, Order};
+use super::sweep::NEVER;
 use crate::random;
 
-/// The open connections. Clones share one list. It is touched when a connection opens and when it
+/// The open connections. Clones share one list. It is touched when a connection opens, begins to wait, and
 /// closes, never on the way of a request.
 #[derive(Debug, Clone, Default)]
 pub struct Registry(Arc<Inner>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Inner {
     slots: Mutex<Slots>,
     emptied: Notify,
+    /// Somebody is due earlier than the next look of whoever [sweeps](super::sweep).
+    sooner: Notify,
+    epoch: Instant,
 }
 
-#[derive(Debug, Default)]
-struct Slots {
-    connections: Vec<Weak<ConnState>>,
+#[derive(Debug)]
+pub(super) struct Slots {
+    pub(super) connections: Vec<Weak<ConnState>>,
+    /// When each is to be woken, in milliseconds.
+    pub(super) due: Vec<u64>,
     free: Vec<usize>,
+    /// When it is next looked who is due.
+    pub(super) look: u64,
+    /// Somebody looks.
+    pub(super) is_swept: bool,
+}
+
+impl Default for Inner {
+    fn default() -> Self {
+        let slots = Slots { connections: vec![], due: vec![], free: vec![], look: NEVER, is_swept: false };
+        let (emptied, sooner) = Default::default();
+        Self { slots: Mutex::new(slots), emptied, sooner, epoch: Instant::now() }
+    }
 }
 
 /// A connection's place in the registry, freed when dropped.
@@ -39,7 +59,10 @@ impl Registry {
         let state = Arc::new(build(Entry { registry: self.clone(), slot }));
         match slots.connections.get_mut(slot) {
             Some(place) => *place = Arc::downgrade(&state),
-            None => slots.connections.push(Arc::downgrade(&state)),
+            None => {
+                slots.connections.push(Arc::downgrade(&state));
+                slots.due.push(NEVER);
+            }
         }
         state
     }
@@ -89,8 +112,29 @@ impl Registry {
         }
     }
 
-    fn slots(&self) -> MutexGuard<'_, Slots> {
+    pub(super) fn sooner(&self) -> &Notify {
+        &self.0.sooner
+    }
+
+    /// A moment, in milliseconds.
+    pub(super) fn millis(&self, moment: Instant) -> u64 {
+        u64::try_from(moment.saturating_duration_since(self.0.epoch).as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// The moment that is so many.
+    pub(super) fn at(&self, millis: u64) -> Instant {
+        self.0.epoch + Duration::from_millis(millis)
+    }
+
+    pub(super) fn slots(&self) -> MutexGuard<'_, Slots> {
         self.0.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Entry {
+    /// Has the connection woken once `at` is over, or earlier.
+    pub(super) fn wake_at(&self, at: Instant) {
+        self.registry.wake_at(self.slot, at);
     }
 }
 
@@ -98,9 +142,12 @@ impl Drop for Entry {
     fn drop(&mut self) {
         let mut slots = self.registry.slots();
         slots.free.push(self.slot);
+        if let Some(due) = slots.due.get_mut(self.slot) {
+            *due = NEVER;
+        }
         if slots.free.len() == slots.connections.len() {
             // A crowd that has left leaves no empty chairs behind.
-            *slots = Slots::default();
+            (slots.connections, slots.due, slots.free) = Default::default();
             self.registry.0.emptied.notify_waiters();
         }
     }

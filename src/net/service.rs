@@ -4,19 +4,19 @@ use std::cell::RefCell;
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, ready};
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, Version, header};
+use http::{HeaderValue, Method, Request, Response, header};
 use http_body::Body;
 use hyper::body::Incoming;
 use pin_project_lite::pin_project;
+use tokio::time::Instant;
 use tower::Service;
 
 use super::context::Context;
 use super::date;
-use super::http1::{ChunkWatch, Seen};
 use super::http2::Streams;
 use super::outgoing::{ConnBody, Running};
 use super::send_watch::SendLimits;
@@ -28,11 +28,12 @@ use crate::lifecycle::Phase;
 use crate::memory::{Charge, FEW, Purpose, STREAM};
 use crate::protocol::Protocol;
 use crate::refusal::Reason;
+use crate::stage::Asked;
 
 /// Everything between the connection and the handler.
 pub trait Stack:
     Service<
-        Request<Upload>,
+        Asked<Upload>,
         Response = Response<Self::Body>,
         Error = Infallible,
         Future: Future<Output = Result<Response<Self::Body>, Infallible>> + Send + 'static,
@@ -47,7 +48,7 @@ pub trait Stack:
 
 impl<S, B> Stack for S
 where
-    S: Service<Request<Upload>, Response = Response<B>, Error = Infallible> + Clone + Send + Sync + 'static,
+    S: Service<Asked<Upload>, Response = Response<B>, Error = Infallible> + Clone + Send + Sync + 'static,
     S::Future: Future<Output = Result<Response<B>, Infallible>> + Send + 'static,
     B: Body<Data = Bytes, Error = BoxError> + Send + 'static,
 {
@@ -57,8 +58,8 @@ where
 /// What the service knows of the wire under it.
 #[derive(Debug, Clone)]
 pub(crate) enum Wire {
-    /// HTTP/1, and what was seen of its bytes.
-    Http1(Arc<Mutex<Seen>>),
+    /// HTTP/1, with a request that wishes for another protocol; whether its target had a fragment.
+    Http1 { fragment: bool },
     /// HTTP/2, and its streams.
     Http2(Arc<Streams>),
 }
@@ -77,35 +78,35 @@ impl<S> ConnService<S> {
     pub(crate) fn new(stack: S, state: Arc<ConnState>, context: Arc<Context>, wire: Wire) -> Self {
         Self { stack: RefCell::new(stack), state, context, wire }
     }
+}
 
-    fn exchange<B: Body>(&self, request: &Request<B>) -> (Exchange, u64) {
-        let (started, number) = match self.wire {
-            Wire::Http1(_) => self.state.request_begins(),
-            Wire::Http2(_) => self.state.stream_begins(),
-        };
-        let peer = self.state.peer();
-        let protocol = match self.wire {
-            Wire::Http1(_) => Protocol::Http1,
-            Wire::Http2(_) => Protocol::Http2,
-        };
-        let trusted = &self.context.trusted;
-        let client = trusted.client(peer.ip(), request.headers());
-        let mut exchange = Exchange::new(peer, client, protocol, started);
-        exchange.trusted_peer = trusted.trusts(peer.ip());
-        exchange.probe_only = self.state.probe_only();
-        exchange.share = self.state.share().cloned();
-        exchange.promised = (self.state.accepted_in_drain && number == 1)
-            || (protocol == Protocol::Http2 && !self.state.was_told_long_ago());
-        if let Wire::Http1(seen) = &self.wire {
-            let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
-            // A request's body has a length, or comes in chunks.
-            let chunked = request.body().size_hint().exact().is_none();
-            seen.chunks = chunked.then(|| ChunkWatch::new(self.context.limits.max_head()));
-            exchange.fragment = seen.fragments.had_fragment(request.body().size_hint().exact());
-            (seen.head_bytes, seen.line_ended) = (0, false);
-        }
-        (exchange, number)
-    }
+/// What is known of a request whose head is whole: the `number`th of its connection, `started` with its
+/// first byte.
+pub(super) fn exchange<B>(
+    state: &ConnState,
+    context: &Context,
+    protocol: Protocol,
+    request: &Request<B>,
+    started: Instant,
+    number: u64,
+) -> Exchange {
+    let peer = state.peer();
+    let trusted = &context.trusted;
+    let client = trusted.client(peer.ip(), request.headers());
+    let mut exchange = Exchange::new(peer, client, protocol, started);
+    exchange.trusted_peer = trusted.trusts(peer.ip());
+    exchange.probe_only = state.probe_only();
+    exchange.share = state.share().cloned();
+    exchange.promised = (state.accepted_in_drain && number == 1)
+        || (protocol == Protocol::Http2 && !state.was_told_long_ago());
+    exchange
+}
+
+/// How slowly the answer of this request may be taken, where its route says otherwise than the server.
+pub(super) fn own_send_limits(running: &Running) -> Option<SendLimits> {
+    let policy = running.exchange.policy()?;
+    let own = SendLimits { timeout: policy.write_timeout, min_rate: policy.min_send_rate };
+    (own != running.context.limits.send).then_some(own)
 }
 
 impl<S> ConnService<S> {
@@ -127,18 +128,15 @@ impl<S> ConnService<S> {
 
     /// The route is known by now, and with it how slowly its answers may be taken.
     fn hold_to_route(&self, running: &Running) {
-        let common = self.context.limits.send;
-        let own = running
-            .exchange
-            .policy()
-            .map(|policy| SendLimits { timeout: policy.write_timeout, min_rate: policy.min_send_rate })
-            .filter(|own| *own != common);
+        let own = own_send_limits(running);
         match (&self.wire, &running.stream) {
-            (Wire::Http1(_), _) => self.state.hold_to(own),
-            (Wire::Http2(streams), Some(stream)) if own.is_some() => {
-                streams.hold_to(stream, own.unwrap_or(common))
+            (Wire::Http1 { .. }, _) => self.state.hold_to(own),
+            (Wire::Http2(streams), Some(stream)) => {
+                if let Some(own) = own {
+                    streams.hold_to(stream, own);
+                }
             }
-            (Wire::Http2(_), _) => {}
+            (Wire::Http2(_), None) => {}
         }
     }
 }
@@ -148,26 +146,30 @@ impl<S: Stack> hyper::service::Service<Request<Incoming>> for ConnService<S> {
     type Error = h2::Error;
     type Future = ConnFuture<S::Future>;
 
-    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
         let purpose = self.purpose();
         let stream = match &self.wire {
-            Wire::Http1(_) => None,
+            Wire::Http1 { .. } => None,
             Wire::Http2(streams) => match self.stream_memory(purpose) {
                 Some(charge) => Some(streams.open(charge)),
                 None => {
                     self.context.refused(Reason::Overloaded, self.state.peer().ip(), Protocol::Http2);
-                    return ConnFuture { inner: None, number: 0, waits: false, running: None };
+                    return ConnFuture { inner: None, number: 0, running: None };
                 }
             },
         };
-        let (mut exchange, number) = self.exchange(&request);
+        let (protocol, fragment, (started, number)) = match self.wire {
+            Wire::Http1 { fragment } => (Protocol::Http1, fragment, self.state.request_begins()),
+            Wire::Http2(_) => (Protocol::Http2, false, self.state.stream_begins()),
+        };
+        let mut exchange = exchange(&self.state, &self.context, protocol, &request, started, number);
+        exchange.fragment = fragment;
         exchange.purpose = purpose;
         if request.body().is_end_stream() {
             exchange.body_ends();
         }
         let exchange = Arc::new(exchange);
-        request.extensions_mut().insert(exchange.clone());
-        let upload_wire = self.wire.clone();
+        let asked = exchange.clone();
         let running = Running {
             state: self.state.clone(),
             context: self.context.clone(),
@@ -175,28 +177,23 @@ impl<S: Stack> hyper::service::Service<Request<Incoming>> for ConnService<S> {
             stream,
             answered: false,
             head: request.method() == Method::HEAD,
-            unframed: request.version() == Version::HTTP_10,
         };
-        let request = request.map(|body| Upload::new(body, upload_wire, &running.exchange, &self.state));
-        let inner = self.stack.borrow_mut().call(request);
-        running.exchange.called();
+        let request = request.map(|body| Upload::of_stream(body, &self.state));
+        let inner = self.stack.borrow_mut().call(Asked { request, exchange: asked });
         self.hold_to_route(&running);
-        // A client that sends many requests at once has them served one by one, and others in between.
-        let waits = matches!(self.wire, Wire::Http1(_)) && self.state.takes_turn();
-        ConnFuture { inner: Some(inner), number, waits, running: Some(running) }
+        ConnFuture { inner: Some(inner), number, running: Some(running) }
     }
 }
 
 impl Running {
     /// Whether this is the last answer on its connection.
-    fn is_last(&self, number: u64) -> bool {
+    pub(super) fn is_last(&self, number: u64) -> bool {
         let limits = &self.context.limits;
         self.exchange.closes()
             || number >= limits.max_requests
             || self.context.lifecycle.phase() >= Phase::Draining
             || self.state.probe_only().is_some()
             || self.state.is_old_at(self.exchange.started)
-            || self.state.is_doubtful()
     }
 }
 
@@ -207,7 +204,6 @@ pin_project! {
         #[pin]
         inner: Option<F>,
         number: u64,
-        waits: bool,
         running: Option<Running>,
     }
 }
@@ -224,10 +220,6 @@ where
         let Some(inner) = this.inner.as_pin_mut() else {
             return Poll::Ready(Err(h2::Reason::REFUSED_STREAM.into()));
         };
-        if std::mem::take(this.waits) {
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
-        }
         let mut response = match ready!(inner.poll(cx)) {
             Ok(response) => response,
             Err(never) => match never {},
@@ -249,14 +241,12 @@ where
             if number_or_life(&running, *this.number) {
                 running.state.order(Order::GoAway);
             }
-        } else if running.is_last(*this.number) && response.status() != http::StatusCode::SWITCHING_PROTOCOLS
-        {
-            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         } else if response.status() == http::StatusCode::SWITCHING_PROTOCOLS {
             running.state.upgrades();
+        } else if running.is_last(*this.number) {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         running.answered = running.head || response.body().is_end_stream();
-        running.unframed &= response.body().size_hint().exact().is_none();
         Poll::Ready(Ok(response.map(|body| ConnBody::new(body, running))))
     }
 }

@@ -1,46 +1,29 @@
 //! What everybody around one connection shares: its clocks, its counts, and the orders given to it.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering, fence};
+use std::sync::{Arc, OnceLock, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 
 use atomic_waker::AtomicWaker;
-use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::admission::{ClientPermit, Permits};
+pub use super::order::Order;
 use super::progress::Progress;
+use super::rare::{Announced, Rare};
 use super::registry::Entry;
 use super::send_watch::SendLimits;
 use super::stamp::Stamp;
 use crate::exchange::Scarce;
 use crate::memory::{Charge, Share};
+use crate::protocol::Protocol;
 use crate::refusal::Refusal;
-
-/// What a connection can be told to do. Orders add up and are never taken back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Order {
-    /// Tell the client that no further request is wanted: GOAWAY, or the end of an upgrade.
-    GoAway = 1,
-    /// Close once nothing is in flight and nothing is on its way.
-    CloseIdle = 2,
-    /// Close now.
-    Abort = 4,
-}
 
 /// Milliseconds that the news of the end may take to a client and back (RFC 9113 section 6.8 asks
 /// for a round trip): a client that is busy or far away still has what it sent before served.
 const TELLING: u64 = 2000;
-
-/// The client that a trusted proxy named in front of its connection.
-#[derive(Debug)]
-struct Announced {
-    peer: SocketAddr,
-    permit: Option<ClientPermit>,
-}
 
 /// One connection. Lives as long as anything that belongs to it, an upgraded socket included;
 /// with it go its place in the registry and its share of the connection limits.
@@ -48,44 +31,30 @@ struct Announced {
 pub struct ConnState {
     /// The socket's other end; whom the connection counts for is [`ConnState::peer`].
     pub socket_peer: SocketAddr,
-    announced: OnceLock<Box<Announced>>,
     /// What it holds while it waits.
     pub held: Option<Charge>,
     /// Accepted while draining, when an open listener still promised to serve.
     pub accepted_in_drain: bool,
-    /// The age at which it is asked to close.
-    pub max_age: Duration,
+    /// Milliseconds of age at which it is asked to close; the most there are: never.
+    max_age: u32,
     epoch: Instant,
     waker: AtomicWaker,
-    /// Whoever writes to an upgraded socket: it may be another task than the one that reads.
-    writer: AtomicWaker,
     orders: AtomicU8,
-    told: Stamp,
-    close_idle: Stamp,
     requests: AtomicU64,
-    cancelled: AtomicU64,
     in_flight: AtomicU32,
-    had_turn: AtomicBool,
     answering: AtomicBool,
     upgraded: AtomicBool,
     body_left: AtomicBool,
-    doubtful: AtomicBool,
-    broken_off: AtomicBool,
     head_since: Stamp,
     idle_since: AtomicU64,
-    lingers_since: Stamp,
-    last_read: AtomicU64,
-    /// What the answer under way is held to, where its route says otherwise than the server.
-    send_limits: Mutex<Option<SendLimits>>,
-    blocked_since: Stamp,
-    blocked_total: AtomicU64,
     written: AtomicU64,
-    probe_only: OnceLock<Scarce>,
+    /// 0, or 1 + what is scarce.
+    probe_only: AtomicU8,
     /// How far its client gets.
     pub progress: Progress,
-    left: Notify,
     permits: Permits,
-    _entry: Entry,
+    rare: OnceLock<Box<Rare>>,
+    entry: Entry,
 }
 
 impl ConnState {
@@ -93,46 +62,46 @@ impl ConnState {
     pub fn new(socket_peer: SocketAddr, permits: Permits, entry: Entry) -> Self {
         Self {
             socket_peer,
-            announced: OnceLock::new(),
             held: None,
             accepted_in_drain: false,
-            max_age: Duration::MAX,
+            max_age: u32::MAX,
             epoch: Instant::now(),
             waker: AtomicWaker::new(),
-            writer: AtomicWaker::new(),
             orders: AtomicU8::new(0),
-            told: Stamp::default(),
-            close_idle: Stamp::default(),
             requests: AtomicU64::new(0),
-            cancelled: AtomicU64::new(0),
             in_flight: AtomicU32::new(0),
-            had_turn: AtomicBool::new(false),
             answering: AtomicBool::new(false),
             upgraded: AtomicBool::new(false),
             body_left: AtomicBool::new(false),
-            doubtful: AtomicBool::new(false),
-            broken_off: AtomicBool::new(false),
             head_since: Stamp::default(),
             idle_since: AtomicU64::new(0),
-            lingers_since: Stamp::default(),
-            last_read: AtomicU64::new(0),
-            send_limits: Mutex::new(None),
-            blocked_since: Stamp::default(),
-            blocked_total: AtomicU64::new(0),
             written: AtomicU64::new(0),
-            probe_only: OnceLock::new(),
+            probe_only: AtomicU8::new(0),
             progress: Progress::default(),
-            left: Notify::new(),
             permits,
-            _entry: entry,
+            rare: OnceLock::new(),
+            entry,
         }
+    }
+
+    /// What it has come to that few do.
+    fn rare(&self) -> &Rare {
+        self.rare.get_or_init(Box::default)
+    }
+
+    fn announced(&self) -> Option<&Announced> {
+        self.rare.get()?.announced.get()
+    }
+
+    fn stamp(&self, of: impl FnOnce(&Rare) -> &Stamp) -> Option<u64> {
+        of(self.rare.get()?).get()
     }
 
     // ----- the other end
 
     /// The other end: the socket's, or the one that a trusted proxy has announced.
     pub fn peer(&self) -> SocketAddr {
-        self.announced.get().map_or(self.socket_peer, |announced| announced.peer)
+        self.announced().map_or(self.socket_peer, |announced| announced.peer)
     }
 
     /// From now on the connection is one of `peer`. Happens once.
@@ -145,34 +114,44 @@ impl ConnState {
             Err(refusal) => (None, Err(refusal)),
         };
         // Refused or not, it is this client that it happens to.
-        let _ = self.announced.set(Box::new(Announced { peer, permit }));
+        let _ = self.rare().announced.set(Announced { peer, permit });
         refused
     }
 
     /// What its client holds over all of its connections; `None` where clients are not told apart.
     pub fn share(&self) -> Option<&Arc<Share>> {
-        let announced = self.announced.get().and_then(|announced| announced.permit.as_ref());
+        let announced = self.announced().and_then(|announced| announced.permit.as_ref());
         announced.map(ClientPermit::share).or_else(|| self.permits.share())
     }
 
     /// From now on only probes are answered on it, for want of what is `scarce`; and if there are too
     /// many of its kind, the oldest makes an end.
-    pub fn probes_only(self: &Arc<Self>, scarce: Scarce) {
-        if self.probe_only.set(scarce).is_ok() {
-            self.permits.reserve(self);
+    pub fn probes_only(self: &Arc<Self>, scarce: Scarce, protocol: Protocol) {
+        let first =
+            self.probe_only.compare_exchange(0, 1 + scarce as u8, Ordering::AcqRel, Ordering::Acquire);
+        if first.is_ok() {
+            self.permits.reserve(self, protocol);
         }
     }
 
     /// What there was too little of for more than probes.
     pub fn probe_only(&self) -> Option<Scarce> {
-        self.probe_only.get().copied()
+        match self.probe_only.load(Ordering::Acquire).checked_sub(1)? {
+            0 => Some(Scarce::Connections),
+            _ => Some(Scarce::Memory),
+        }
     }
 
     // ----- time
 
     /// Milliseconds of its life so far.
     fn now(&self) -> u64 {
-        u64::try_from(self.epoch.elapsed().as_millis()).unwrap_or(u64::MAX)
+        self.millis(Instant::now())
+    }
+
+    /// An instant as a moment of its life.
+    fn millis(&self, moment: Instant) -> u64 {
+        u64::try_from(moment.saturating_duration_since(self.epoch).as_millis()).unwrap_or(u64::MAX)
     }
 
     /// A moment of its life as an instant.
@@ -185,9 +164,15 @@ impl ConnState {
         self.epoch.elapsed()
     }
 
+    /// It is asked to close at this age; at none, if that is further off than seven weeks.
+    pub fn ages_by(&mut self, age: Duration) {
+        self.max_age = u32::try_from(age.as_millis()).unwrap_or(u32::MAX);
+    }
+
     /// Whether it had reached the age to close at `moment`.
     pub fn is_old_at(&self, moment: Instant) -> bool {
-        moment.saturating_duration_since(self.epoch) >= self.max_age
+        let age = moment.saturating_duration_since(self.epoch);
+        self.max_age < u32::MAX && age.as_millis() >= self.max_age.into()
     }
 
     // ----- orders
@@ -195,31 +180,40 @@ impl ConnState {
     /// Gives an order and wakes whoever drives the connection.
     pub fn order(&self, order: Order) {
         if order == Order::CloseIdle {
-            self.close_idle.set(self.now());
+            self.rare().close_idle.set(self.now());
         }
         self.orders.fetch_or(order as u8, Ordering::AcqRel);
         self.waker.wake();
-        self.writer.wake();
+        // Whoever names itself meanwhile sees the order, or is seen here: the two share no more than this.
+        fence(Ordering::SeqCst);
+        if let Some(rare) = self.rare.get() {
+            rare.writer.wake();
+        }
     }
 
     /// The client has just been told that the connection ends.
     pub fn tell(&self) {
-        self.told.set(self.now());
+        self.rare().told.set(self.now());
     }
 
     /// When it was told so long ago that what it sends from then on cannot have been on its way before.
     pub fn told_long_ago(&self) -> Option<Instant> {
-        self.told.get().map(|told| self.at(told + TELLING))
+        self.stamp(|rare| &rare.told).map(|told| self.at(told + TELLING))
     }
 
     /// Whether it was told so long ago that what it sends now cannot have been on its way before.
     pub fn was_told_long_ago(&self) -> bool {
-        self.told.get().is_some_and(|told| self.now().saturating_sub(told) >= TELLING)
+        self.stamp(|rare| &rare.told).is_some_and(|told| self.now().saturating_sub(told) >= TELLING)
     }
 
     /// Whether the order was given.
     pub fn ordered(&self, order: Order) -> bool {
         self.orders.load(Ordering::Acquire) & order as u8 != 0
+    }
+
+    /// Whether it is to go now, or once what has come is answered.
+    pub fn is_to_leave(&self) -> bool {
+        self.orders.load(Ordering::Acquire) & (Order::Abort as u8 | Order::MakeRoom as u8) != 0
     }
 
     /// Once [`Order::CloseIdle`] was given: when that was, or when it was idle for so long, if that is
@@ -228,7 +222,7 @@ impl ConnState {
         if !self.ordered(Order::CloseIdle) {
             return None;
         }
-        let ordered = self.close_idle.get().map_or(self.epoch, |at| self.at(at));
+        let ordered = self.stamp(|rare| &rare.close_idle).map_or(self.epoch, |at| self.at(at));
         Some(ordered.max(self.idle_since() + idle))
     }
 
@@ -244,9 +238,21 @@ impl ConnState {
         self.waker.register(waker);
     }
 
-    /// Names the task that writes to an upgraded socket.
+    /// Wakes the task that is named.
+    pub(super) fn wake(&self) {
+        self.waker.wake();
+    }
+
+    /// Has it woken once `at` is over, or earlier; a little later where nobody waits for it by then (see
+    /// [`super::sweep`]).
+    pub(super) fn wake_at(&self, at: Instant) {
+        self.entry.wake_at(at);
+    }
+
+    /// Names the task that writes to an upgraded socket, which is to ask for orders from then on.
     pub fn register_writer(&self, waker: &Waker) {
-        self.writer.register(waker);
+        self.rare().writer.register(waker);
+        fence(Ordering::SeqCst);
     }
 
     // ----- requests
@@ -268,32 +274,19 @@ impl ConnState {
         self.requests.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// The connection has a turn: one request is served in it.
-    pub fn turn(&self) {
-        self.had_turn.store(false, Ordering::Relaxed);
-    }
-
-    /// A request begins; whether another has begun in the same turn.
-    pub fn takes_turn(&self) -> bool {
-        // One task reads and writes it.
-        let had = self.had_turn.load(Ordering::Relaxed);
-        self.had_turn.store(true, Ordering::Relaxed);
-        had
-    }
-
     /// A response head is on its way out.
     pub fn answer_begins(&self) {
         self.answering.store(true, Ordering::Release);
     }
 
-    /// A request is over: `answered` to its end, or given up. Returns how many were given up.
-    pub fn request_ends(&self, answered: bool) -> u64 {
-        self.idle_since.store(self.now(), Ordering::Relaxed);
+    /// A request is over since `moment`: `answered` to its end, or given up. Returns how many were given up.
+    pub fn request_ends(&self, answered: bool, moment: Instant) -> u64 {
+        self.idle_since.store(self.millis(moment), Ordering::Relaxed);
         self.in_flight.fetch_sub(1, Ordering::AcqRel);
         if answered {
-            self.cancelled.load(Ordering::Relaxed)
+            self.rare.get().map_or(0, |rare| rare.cancelled.load(Ordering::Relaxed))
         } else {
-            self.cancelled.fetch_add(1, Ordering::Relaxed) + 1
+            self.rare().cancelled.fetch_add(1, Ordering::Relaxed) + 1
         }
     }
 
@@ -328,19 +321,20 @@ impl ConnState {
             || self.is_answering()
             || self.is_upgraded()
             || self.head_since.get().is_some()
-            || self.lingers_since.get().is_some();
+            || self.stamp(|rare| &rare.lingers_since).is_some();
         let since = self.idle_since.load(Ordering::Relaxed);
         (!busy).then(|| Duration::from_millis(self.now().saturating_sub(since)))
     }
 
     /// Everything is said; only what the client still sends is waited for.
     pub fn lingers(&self) {
-        self.lingers_since.set(self.now());
+        self.rare().lingers_since.set(self.now());
     }
 
     /// How long that has been so.
     pub fn lingers_for(&self) -> Option<Duration> {
-        self.lingers_since.get().map(|since| Duration::from_millis(self.now().saturating_sub(since)))
+        self.stamp(|rare| &rare.lingers_since)
+            .map(|since| Duration::from_millis(self.now().saturating_sub(since)))
     }
 
     /// Notes whether the last request's body was left unread, so that more of it may come.
@@ -351,26 +345,6 @@ impl ConnState {
     /// Whether it was.
     pub fn body_left(&self) -> bool {
         self.body_left.load(Ordering::Relaxed)
-    }
-
-    /// Notes whether what was read behind the request under way may hold one that is refused.
-    pub fn doubts(&self, doubtful: bool) {
-        self.doubtful.store(doubtful, Ordering::Relaxed);
-    }
-
-    /// Whether it may.
-    pub fn is_doubtful(&self) -> bool {
-        self.doubtful.load(Ordering::Relaxed)
-    }
-
-    /// The answer under way ends before its end, and only a reset tells the client so.
-    pub fn breaks_off(&self) {
-        self.broken_off.store(true, Ordering::Relaxed);
-    }
-
-    /// Whether it does.
-    pub fn is_broken_off(&self) -> bool {
-        self.broken_off.load(Ordering::Relaxed)
     }
 
     /// The connection leaves HTTP: what follows belongs to the handler.
@@ -386,13 +360,13 @@ impl ConnState {
     /// The socket of an upgraded connection is gone.
     pub fn leave(&self) {
         if self.is_upgraded() {
-            self.left.notify_one();
+            self.rare().left.notify_one();
         }
     }
 
     /// Waits for that.
     pub async fn has_left(&self) {
-        self.left.notified().await;
+        self.rare().left.notified().await;
     }
 
     // ----- reading
@@ -404,9 +378,14 @@ impl ConnState {
         }
     }
 
+    /// That was at `moment`, and no head was being read.
+    pub fn head_began(&self, moment: Instant) {
+        self.head_since.set(self.millis(moment));
+    }
+
     /// A head that is half read began with the last byte read.
     pub fn head_began_with_last_read(&self) {
-        self.head_since.set(self.last_read.load(Ordering::Relaxed));
+        self.head_since.set(self.rare().last_read.load(Ordering::Relaxed));
     }
 
     /// No head is being read.
@@ -421,26 +400,36 @@ impl ConnState {
 
     /// Bytes came while a request was in flight: they may be the next one's.
     pub fn read_ahead(&self) {
-        self.last_read.store(self.now(), Ordering::Relaxed);
+        self.rare().last_read.store(self.now(), Ordering::Relaxed);
     }
 
     /// Bytes a second that moved since the last look, if that was a second ago or more and it is the
     /// client who is waited for. To be called by one task, again and again.
     pub fn pace_of_client(&self, span: u64) -> Option<u64> {
-        let waited_for = !self.is_upgraded() && (self.blocked_since.get().is_some() || self.progress.waits());
-        self.progress.pace(waited_for, span, self.now(), self.written.load(Ordering::Relaxed))
+        let waited_for = !self.is_upgraded() && (self.blocked_at().is_some() || self.progress.waits());
+        if !waited_for || self.progress.stands_in_line() {
+            // Judged afresh when it is waited for again.
+            self.rare.get()?.pace.forget();
+            return None;
+        }
+        let moved = self.progress.uploaded_so_far() + self.written.load(Ordering::Relaxed);
+        self.rare().pace.since_last_look(span, self.now(), moved)
     }
 
     // ----- writing
 
     /// Holds the client to other bounds while it takes the answer under way; `None`: to the common.
     pub fn hold_to(&self, limits: Option<SendLimits>) {
-        *self.send_limits.lock().unwrap_or_else(PoisonError::into_inner) = limits;
+        if limits.is_none() && self.rare.get().is_none() {
+            return;
+        }
+        *self.rare().send_limits.lock().unwrap_or_else(PoisonError::into_inner) = limits;
     }
 
     /// Those bounds.
     pub fn send_limits(&self) -> Option<SendLimits> {
-        *self.send_limits.lock().unwrap_or_else(PoisonError::into_inner)
+        let rare = self.rare.get()?;
+        *rare.send_limits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether bytes of an answer may still be on their way to the socket.
@@ -458,15 +447,23 @@ impl ConnState {
 
     /// The socket takes nothing more for now.
     pub fn blocked(&self) {
-        if self.blocked_since.get().is_none() {
-            self.blocked_since.set(self.now());
+        let rare = self.rare();
+        if rare.blocked_since.get().is_none() {
+            rare.blocked_since.set(self.now());
         }
     }
 
-    fn unblocked(&self) {
-        if let Some(since) = self.blocked_since.get() {
-            self.blocked_since.clear();
-            self.blocked_total.fetch_add(self.now().saturating_sub(since), Ordering::Relaxed);
+    fn blocked_at(&self) -> Option<u64> {
+        self.stamp(|rare| &rare.blocked_since)
+    }
+
+    /// It is not the client who is waited for.
+    pub fn unblocked(&self) {
+        if let Some(rare) = self.rare.get()
+            && let Some(since) = rare.blocked_since.get()
+        {
+            rare.blocked_since.clear();
+            rare.blocked_total.fetch_add(self.now().saturating_sub(since), Ordering::Relaxed);
         }
     }
 
@@ -480,13 +477,19 @@ impl ConnState {
 
     /// Since when the socket takes nothing.
     pub fn blocked_since(&self) -> Option<Instant> {
-        self.blocked_since.get().map(|since| self.at(since))
+        self.blocked_at().map(|since| self.at(since))
     }
 
     /// Time in which the socket took nothing, and bytes that it took, both since the beginning.
     pub fn sent(&self) -> (Duration, u64) {
-        let now_blocked = self.blocked_since.get().map_or(0, |since| self.now().saturating_sub(since));
-        let total = self.blocked_total.load(Ordering::Relaxed) + now_blocked;
-        (Duration::from_millis(total), self.written.load(Ordering::Relaxed))
+        let now_blocked = self.blocked_at().map_or(0, |since| self.now().saturating_sub(since));
+        let before = self.rare.get().map_or(0, |rare| rare.blocked_total.load(Ordering::Relaxed));
+        let total = before + now_blocked;
+        (Duration::from_millis(total), self.sent_bytes())
+    }
+
+    /// Bytes that it took since the beginning.
+    pub fn sent_bytes(&self) -> u64 {
+        self.written.load(Ordering::Relaxed)
     }
 }

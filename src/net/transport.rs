@@ -1,10 +1,16 @@
 //! What a connection runs over: a TCP socket, later TLS on one, in tests a pipe in memory.
 
+use std::fs::File;
 use std::io;
 use std::mem::MaybeUninit;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 
+use rustix::fs::sendfile;
+use rustix::io::Errno;
+use rustix::net::{SendFlags, send};
 use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, Interest};
 use tokio::net::TcpStream;
 
 /// A stream of bytes that can be cut off.
@@ -16,6 +22,26 @@ pub trait Transport: AsyncRead + AsyncWrite + Unpin + Send + 'static {
     /// Whether something waits to be read, were it the end. The system itself is asked, where there is
     /// one: what the runtime knows of a socket is as old as its last look at all of them.
     fn has_input(&self) -> bool;
+
+    /// Writes what more will follow at once, so that the system need not send it by itself.
+    fn poll_write_more(&mut self, bytes: &[u8], cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        Pin::new(self).poll_write(cx, bytes)
+    }
+
+    /// Whether the system can send files on it by itself.
+    const SENDS_FILES: bool = false;
+
+    /// Has it send up to `size` bytes of `file` from `at` on; none at its end.
+    fn poll_send_file(
+        &self,
+        file: &File,
+        at: u64,
+        size: usize,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        let _ = (file, at, size, cx);
+        Poll::Ready(Err(Errno::OPNOTSUPP.into()))
+    }
 }
 
 impl Transport for TcpStream {
@@ -28,6 +54,44 @@ impl Transport for TcpStream {
         let mut byte = [MaybeUninit::uninit()];
         let seen = SockRef::from(self).peek(&mut byte);
         !matches!(seen, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    fn poll_write_more(&mut self, bytes: &[u8], cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let flags = SendFlags::MORE | SendFlags::NOSIGNAL;
+        poll_write_by(self, cx, || Ok(send(&*self, bytes, flags)?))
+    }
+
+    const SENDS_FILES: bool = true;
+
+    fn poll_send_file(
+        &self,
+        file: &File,
+        at: u64,
+        size: usize,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        let sent = ready!(poll_write_by(self, cx, || Ok(sendfile(self, file, Some(&mut at.clone()), size)?)));
+        if sent.as_ref().is_ok_and(|sent| *sent < size) {
+            // The system holds back a segment that is not full when it means to send on, and on loopback one may be
+            // larger than what may wait unsent: both sides would wait for a timer. To ask for this again sends all.
+            let _ = self.set_nodelay(true);
+        }
+        Poll::Ready(sent)
+    }
+}
+
+/// Calls the system once the socket takes something, and again if it was wrong about that.
+fn poll_write_by(
+    socket: &TcpStream,
+    cx: &mut Context<'_>,
+    call: impl Fn() -> io::Result<usize>,
+) -> Poll<io::Result<usize>> {
+    loop {
+        ready!(socket.poll_write_ready(cx))?;
+        match socket.try_io(Interest::WRITABLE, &call) {
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+            sent => return Poll::Ready(sent),
+        }
     }
 }
 

@@ -18,7 +18,7 @@ use pin_project_lite::pin_project;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::state::{ConnState, Order};
+use super::state::ConnState;
 
 /// A lap that is longer than this is long.
 const LONG: Duration = Duration::from_millis(4);
@@ -54,7 +54,7 @@ impl Turns {
     /// Has `task`, which serves `connection`, take part.
     pub fn fair<F: Future>(&self, connection: Arc<ConnState>, task: F) -> Fair<F> {
         let turns = self.clone();
-        Fair { task, connection, turns, last: None, had: 0, burst: Duration::ZERO, turn: None }
+        Fair { task, connection, turns, record: None }
     }
 
     /// Measures laps, and moves the line.
@@ -171,11 +171,18 @@ pin_project! {
         task: F,
         connection: Arc<ConnState>,
         turns: Turns,
-        last: Option<Instant>,
-        had: u8,
-        burst: Duration,
-        turn: Option<Arc<AtomicBool>>,
+        // Kept from the first crowd on: most connections are never in one.
+        record: Option<Box<Record>>,
     }
+}
+
+/// What one who was in a crowd has had.
+#[derive(Debug, Default)]
+struct Record {
+    last: Option<Instant>,
+    had: u8,
+    burst: Duration,
+    turn: Arc<AtomicBool>,
 }
 
 impl<F: Future> Future for Fair<F> {
@@ -193,20 +200,21 @@ impl<F: Future> Future for Fair<F> {
             return this.task.poll(cx);
         }
         let begun = Instant::now();
+        let record = this.record.get_or_insert_default();
         // To be told to go needs no turn.
-        let goes = this.connection.ordered(Order::Abort);
+        let goes = this.connection.is_to_leave();
         if stands {
             // What wakes it meanwhile is looked at when its turn comes.
-            if !goes && this.turn.as_ref().is_some_and(|turn| !turn.swap(false, Ordering::Acquire)) {
+            if !goes && !record.turn.swap(false, Ordering::Acquire) {
                 return Poll::Pending;
             }
             this.connection.progress.stand_in_line(false);
         } else {
-            if this.last.is_none_or(|last| begun - last >= PAUSE) {
-                (*this.had, *this.burst) = (0, Duration::ZERO);
+            if record.last.is_none_or(|last| begun - last >= PAUSE) {
+                (record.had, record.burst) = (0, Duration::ZERO);
             }
-            let turn = this.turn.get_or_insert_default();
-            if !goes && *this.had >= TURNS && *this.burst >= BURST && this.turns.stand(turn, cx.waker()) {
+            let is_greedy = record.had >= TURNS && record.burst >= BURST;
+            if !goes && is_greedy && this.turns.stand(&record.turn, cx.waker()) {
                 this.connection.progress.stand_in_line(true);
                 return Poll::Pending;
             }
@@ -214,9 +222,9 @@ impl<F: Future> Future for Fair<F> {
         let polled = this.task.poll(cx);
         let now = Instant::now();
         // To have stood in line is no pause.
-        *this.last = Some(now);
-        *this.had = this.had.saturating_add(1);
-        *this.burst += now - begun;
+        record.last = Some(now);
+        record.had = record.had.saturating_add(1);
+        record.burst += now - begun;
         polled
     }
 }
@@ -228,6 +236,7 @@ mod tests {
     use super::*;
     use crate::net::admission::Permits;
     use crate::net::registry::Registry;
+    use crate::net::state::Order;
 
     const GREEDY: usize = 400;
 
@@ -235,15 +244,19 @@ mod tests {
         Registry::default().enter(|entry| ConnState::new(([127, 0, 0, 1], 1).into(), Permits::none(), entry))
     }
 
-    /// Keeps the thread busy for about as long as a request does.
+    /// As long as a request keeps a thread busy, about.
+    const WORK: Duration = Duration::from_micros(50);
+
+    /// Keeps the thread busy for that time.
     fn work() {
         let begun = std::time::Instant::now();
-        while begun.elapsed() < Duration::from_micros(50) {
+        while begun.elapsed() < WORK {
             std::hint::spin_loop();
         }
     }
 
-    /// Turns of greedy tasks between the wake of one that was quiet and its own turn, at most.
+    /// Turns of greedy tasks between the wake of one that was quiet and its own turn, at most. On a clock that moves
+    /// by their work alone: what else the machine does is no crowd.
     async fn overtaken(turns: Turns) -> usize {
         let had = Arc::new(AtomicUsize::new(0));
         for _ in 0..GREEDY {
@@ -251,9 +264,8 @@ mod tests {
             tokio::spawn(turns.fair(connection(), async move {
                 loop {
                     had.fetch_add(1, Ordering::Relaxed);
-                    work();
                     // Woken by itself as by a socket: at the end of the runtime's queue.
-                    lap().await;
+                    tokio::time::advance(WORK).await;
                 }
             }));
         }
@@ -278,16 +290,16 @@ mod tests {
         quiet.await.unwrap()
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn whoever_was_quiet_goes_past_those_who_come_again_and_again() {
         let turns = Turns::default();
         let runs = tokio::spawn(turns.clone().run());
-        let most = overtaken(turns).await;
-        assert!(most <= 3 * GREEDY / PART, "{most}");
+        let waited = overtaken(turns).await;
+        assert!(waited <= 3 * GREEDY / PART, "{waited}");
         runs.abort();
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn without_a_line_it_waits_for_a_lap() {
         assert!(overtaken(Turns::default()).await >= GREEDY / 2);
     }
@@ -356,12 +368,14 @@ mod tests {
 
     #[tokio::test]
     async fn who_is_told_to_go_needs_no_turn() {
-        let (turns, state) = (Turns::default(), connection());
-        let task = one_who_stands(&turns, &state).await;
-        state.order(Order::Abort);
-        // The order wakes whoever registered; the task of this test did not.
-        turns.line().pop_front().unwrap().1.wake();
-        task.await.unwrap();
+        for order in [Order::Abort, Order::MakeRoom] {
+            let (turns, state) = (Turns::default(), connection());
+            let task = one_who_stands(&turns, &state).await;
+            state.order(order);
+            // The order wakes whoever registered; the task of this test did not.
+            turns.line().pop_front().unwrap().1.wake();
+            task.await.unwrap();
+        }
     }
 
     #[tokio::test]

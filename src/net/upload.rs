@@ -1,7 +1,7 @@
 //! A request body on its way from the wire to the layers.
 
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -11,10 +11,9 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tokio::time::{Instant, timeout_at};
 
-use super::http1::Seen;
-use super::service::Wire;
+use super::http1::Outlet;
 use super::state::ConnState;
-use crate::exchange::Exchange;
+use crate::body::BoxError;
 
 /// Bytes of a refused upload that are thrown away at most.
 const MAX_BYTES: usize = 16 << 20;
@@ -28,31 +27,51 @@ const MAX_TIME: Duration = Duration::from_secs(5);
 /// Dropped before its end on an HTTP/2 stream, it is drained for a moment: to stop reading there
 /// is to reset the stream, and clients take the reset for a failure and throw away the answer that
 /// says why. (RFC 9113 section 8.1 asks them not to; HTTP/1 connections linger for the same reason.)
-/// On HTTP/1 the answer then says that the connection closes: the parser gives up one whose body
-/// has not come, and a client that was not told would send its next request into nothing.
 #[derive(Debug)]
 pub struct Upload {
-    body: Option<Incoming>,
-    drain: bool,
-    unread: Option<Arc<Exchange>>,
+    source: Source,
     state: Option<Arc<ConnState>>,
     awaited: bool,
     /// Bytes that came one after the other.
     in_turn: usize,
-    /// Where it comes in chunks: what was seen of its connection.
-    chunks: Option<Arc<Mutex<Seen>>>,
+}
+
+/// Where it comes from.
+#[derive(Debug)]
+enum Source {
+    /// Nothing comes.
+    Nothing,
+    /// All of it is here.
+    Whole(Bytes),
+    /// An HTTP/1 connection.
+    Pipe(Outlet),
+    /// An HTTP/2 stream.
+    Stream(Incoming),
 }
 
 impl Upload {
-    pub(super) fn new(body: Incoming, wire: Wire, exchange: &Arc<Exchange>, state: &Arc<ConnState>) -> Self {
-        let empty = body.is_end_stream();
-        let (drain, chunks) = match wire {
-            Wire::Http1(seen) => (false, body.size_hint().exact().is_none().then_some(seen)),
-            Wire::Http2(_) => (!empty, None),
-        };
-        let unread = (!empty).then(|| exchange.clone());
-        let state = (!empty).then(|| state.clone());
-        Self { body: Some(body), drain, unread, state, awaited: false, in_turn: 0, chunks }
+    fn new(source: Source, state: Option<&Arc<ConnState>>) -> Self {
+        Self { source, state: state.cloned(), awaited: false, in_turn: 0 }
+    }
+
+    /// None.
+    pub(super) fn empty() -> Self {
+        Self::new(Source::Nothing, None)
+    }
+
+    /// One that came with its head.
+    pub(super) fn whole(bytes: Bytes, state: &Arc<ConnState>) -> Self {
+        Self::new(Source::Whole(bytes), Some(state))
+    }
+
+    /// One that comes over an HTTP/1 connection.
+    pub(super) fn piped(outlet: Outlet, state: &Arc<ConnState>) -> Self {
+        Self::new(Source::Pipe(outlet), Some(state))
+    }
+
+    /// One that comes over an HTTP/2 stream.
+    pub(super) fn of_stream(body: Incoming, state: &Arc<ConnState>) -> Self {
+        if body.is_end_stream() { Self::empty() } else { Self::new(Source::Stream(body), Some(state)) }
     }
 
     /// Tells the connection whether somebody waits for its client.
@@ -64,39 +83,14 @@ impl Upload {
             state.progress.waits_for_upload(awaited);
         }
     }
-
-    /// What came is held against what was read for it.
-    fn came(&self, frame: Option<&Result<Frame<Bytes>, hyper::Error>>) {
-        let Some(seen) = &self.chunks else { return };
-        let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
-        match frame {
-            Some(Ok(frame)) => {
-                if let (Some(chunks), Some(data)) = (&mut seen.chunks, frame.data_ref()) {
-                    chunks.yields(data.len());
-                }
-            }
-            // What is read from now on is no part of it.
-            Some(Err(_)) | None => seen.chunks = None,
-        }
-    }
 }
 
 impl Drop for Upload {
     fn drop(&mut self) {
         self.is_awaited(false);
-        if self.is_end_stream() {
-            return;
-        }
-        // Dropped while the layers were being called, the parser sees it before it writes the answer,
-        // and decides for itself.
-        if let Some(exchange) = self.unread.take().filter(|exchange| exchange.was_called()) {
-            exchange.close_after();
-        }
-        if !self.drain {
-            return;
-        }
+        let Source::Stream(body) = std::mem::replace(&mut self.source, Source::Nothing) else { return };
         // The runtime may be gone before its last connection is.
-        if let (Some(body), Ok(runtime)) = (self.body.take(), tokio::runtime::Handle::try_current()) {
+        if let (false, Ok(runtime)) = (body.is_end_stream(), tokio::runtime::Handle::try_current()) {
             runtime.spawn(discard(body));
         }
     }
@@ -116,43 +110,67 @@ async fn discard(mut body: Incoming) {
 
 impl Body for Upload {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BoxError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         // SECURITY: a body that comes as fast as it is read would keep its turn until it is whole.
         if self.in_turn >= IN_A_TURN {
             self.in_turn = 0;
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        let Some(body) = &mut self.body else { return Poll::Ready(None) };
-        let frame = Pin::new(body).poll_frame(cx);
-        self.in_turn = match &frame {
-            Poll::Ready(Some(Ok(frame))) => self.in_turn + frame.data_ref().map_or(0, Bytes::len),
-            _ => 0,
+        let frame = match &mut self.source {
+            Source::Nothing => return Poll::Ready(None),
+            Source::Whole(bytes) => {
+                let bytes = std::mem::take(bytes);
+                self.source = Source::Nothing;
+                Poll::Ready(Some(Ok(Frame::data(bytes))))
+            }
+            Source::Pipe(outlet) => outlet.poll_frame(cx),
+            Source::Stream(body) => {
+                Pin::new(body).poll_frame(cx).map(|frame| frame.map(|frame| frame.map_err(Into::into)))
+            }
         };
         self.is_awaited(frame.is_pending());
-        if let Poll::Ready(frame) = &frame {
-            self.came(frame.as_ref());
-        }
-        if let (Poll::Ready(Some(Ok(frame))), Some(state)) = (&frame, &self.state) {
-            state.progress.uploaded(frame.data_ref().map_or(0, Bytes::len));
-        }
-        if matches!(frame, Poll::Ready(None | Some(Err(_)))) {
-            self.drain = false;
-            self.unread = None;
-        }
+        self.in_turn = match &frame {
+            Poll::Ready(Some(Ok(frame))) => {
+                let bytes = frame.data_ref().map_or(0, Bytes::len);
+                if let Some(state) = &self.state {
+                    state.progress.uploaded(bytes);
+                }
+                self.in_turn + bytes
+            }
+            Poll::Ready(Some(Err(_)) | None) => {
+                self.source = match std::mem::replace(&mut self.source, Source::Nothing) {
+                    // Nothing is left to be thrown away.
+                    Source::Stream(_) => Source::Nothing,
+                    other => other,
+                };
+                0
+            }
+            Poll::Pending => 0,
+        };
         frame
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.as_ref().is_none_or(Body::is_end_stream)
+        match &self.source {
+            Source::Nothing => true,
+            Source::Whole(_) => false,
+            Source::Pipe(outlet) => outlet.is_end_stream(),
+            Source::Stream(body) => body.is_end_stream(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.as_ref().map_or_else(SizeHint::default, Body::size_hint)
+        match &self.source {
+            Source::Nothing => SizeHint::with_exact(0),
+            Source::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Source::Pipe(outlet) => outlet.size_hint(),
+            Source::Stream(body) => body.size_hint(),
+        }
     }
 }

@@ -27,6 +27,7 @@ const PLAIN: &[c_long] = &[
     libc::SYS_readv,
     libc::SYS_pread64,
     libc::SYS_preadv,
+    libc::SYS_preadv2,
     libc::SYS_write,
     libc::SYS_writev,
     libc::SYS_pwrite64,
@@ -53,6 +54,8 @@ const PLAIN: &[c_long] = &[
     libc::SYS_setsockopt,
     libc::SYS_getsockopt,
     libc::SYS_sendto,
+    // Of a file that is open, to a socket that is.
+    libc::SYS_sendfile,
     libc::SYS_recvfrom,
     libc::SYS_sendmsg,
     libc::SYS_recvmsg,

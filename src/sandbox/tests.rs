@@ -41,6 +41,17 @@ fn random_numbers_can_be_had_from_their_devices() {
     }
 }
 
+#[test]
+fn a_file_can_be_sent_without_being_read() {
+    let folder = Folder::new("send");
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (near, file) = (TcpStream::connect(listener.local_addr().unwrap()).unwrap(), folder.at("in/file"));
+    let file = File::open(file).unwrap();
+    let send = move || rustix::fs::sendfile(&near, &file, Some(&mut 0), 9).map_err(io::Error::from);
+    let Some(sent) = confined(Rules::default(), Part::Syscalls, send) else { return };
+    assert_eq!(sent.unwrap(), 2);
+}
+
 /// A folder that is gone with the test, with `in/file`, `out/file` and `link`, which leads to `in`.
 struct Folder(PathBuf);
 

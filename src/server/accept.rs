@@ -20,10 +20,10 @@ use crate::net::linger;
 use crate::net::listener::Listener;
 use crate::net::registry::Registry;
 use crate::net::state::ConnState;
+use crate::net::turns::Fair;
 use crate::protocol::Protocol;
 use crate::random;
 use crate::refusal::{Reason, Refusal};
-use crate::telemetry::Metrics;
 
 /// How long the handshakes that have begun have to end before the listener closes: a round trip.
 const HANDSHAKE: Duration = Duration::from_millis(100);
@@ -42,7 +42,7 @@ pub(crate) struct Acceptor<S> {
     /// What they have in common.
     pub context: Arc<Context>,
     /// What serves them.
-    pub stack: S,
+    pub stack: Arc<S>,
     /// Connections that went to the reserve.
     pub reserved: usize,
 }
@@ -121,19 +121,14 @@ impl<S: Stack> Acceptor<S> {
             let mut state = ConnState::new(peer, permits, entry);
             state.held = held;
             state.accepted_in_drain = draining;
-            state.max_age = max_age;
+            state.ages_by(max_age);
             state
         });
         if let Some(scarce) = probe_only {
-            state.probes_only(scarce);
+            state.probes_only(scarce, Protocol::Unknown);
         }
-        let panics = CountPanic(self.context.metrics.clone());
         let (context, stack) = (self.context.clone(), self.stack.clone());
-        let turns = self.context.turns.clone();
-        tokio::spawn(turns.fair(state.clone(), async move {
-            let _panics = panics;
-            connection::serve(stream, state, context, stack).await;
-        }));
+        tokio::spawn(task(stream, state, context, stack));
         if probe_only.is_some() {
             self.reserved = self.reserved.wrapping_add(1);
             // They have a turn before so many come that the first would have to make room in the reserve.
@@ -169,13 +164,17 @@ fn jitter(age: Duration) -> Duration {
     Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
 }
 
-/// Counts a connection's task that ends by a panic: the runtime keeps it from going further.
-struct CountPanic(Arc<Metrics>);
-
-impl Drop for CountPanic {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.0.rejected(Reason::InternalError);
-        }
-    }
+/// The task of a connection.
+fn task<S: Stack>(
+    stream: TcpStream,
+    state: Arc<ConnState>,
+    context: Arc<Context>,
+    stack: Arc<S>,
+) -> Fair<impl Future<Output = ()> + Send> {
+    let turns = context.turns.clone();
+    turns.fair(state.clone(), connection::serve(stream, state, context, stack))
 }
+
+#[cfg(test)]
+#[path = "accept_tests.rs"]
+mod tests;

@@ -279,6 +279,8 @@ impl Builder {
         let admin = admin_port(&config, &shared, self.admin_listener)?;
         let housekeeping = tokio::spawn(housekeeping::keep(shared.clone(), readiness.clone(), pipe.clone()));
         let reloader = Reloader { source: self.reload, shared: shared.clone(), log, planner };
+        // There can be very many, and all that is asked of them from here on is in the table.
+        config.routes = Vec::new();
         Ok(BoundServer {
             config,
             writer,

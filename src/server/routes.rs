@@ -1,10 +1,11 @@
 //! From the configuration to the table of routes, at the start and with each reload.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
-use http::HeaderValue;
+use http::{HeaderValue, Method};
 use tokio::sync::Semaphore;
 
 use super::reload::policy as rate_policy;
@@ -21,7 +22,7 @@ use crate::limits::method::allow;
 use crate::limits::rate::RouteLimiters;
 use crate::memory;
 use crate::middleware::compression::{CompressionOptions, Compressor, RouteCompressors};
-use crate::policy::Policy;
+use crate::policy::{Fields, Policy};
 use crate::resolve::Resolver;
 use crate::telemetry::{Metrics, RouteId};
 
@@ -78,9 +79,12 @@ impl Planner {
         config: &Config,
         before: Option<&RouteTable>,
     ) -> Result<RouteTable, RouteError> {
-        let known: Vec<&Proxy> =
-            before.into_iter().flat_map(RouteTable::routes).filter_map(Route::proxy).collect();
-        let routes = config.routes.iter().map(|route| self.route(config, route, &known));
+        let known = before.into_iter().flat_map(RouteTable::routes).filter_map(Route::proxy);
+        let mut alike = Alike {
+            proxies: known.map(|proxy| (proxy.options().clone(), proxy.clone())).collect(),
+            ..Alike::default()
+        };
+        let routes = config.routes.iter().map(|route| self.route(config, route, &mut alike));
         let routes = routes.collect::<Result<Vec<_>, _>>()?;
         let own = config.routes.iter().filter_map(|route| {
             Some((self.metrics.add_route(&label(route)).index(), rate_policy(route.rate_limit.as_ref()?)?))
@@ -96,11 +100,11 @@ impl Planner {
                 (self.metrics.add_route(&label).index(), compressor(&set, permits.clone()))
             }),
         );
-        Ok(RouteTable::new(routes, self.rest(config)))
+        Ok(RouteTable::new(routes, self.rest(config, &mut alike)))
     }
 
     /// What answers where no configured route does.
-    fn rest(&self, config: &Config) -> Route {
+    fn rest(&self, config: &Config, alike: &mut Alike) -> Route {
         let (index, target) = match &self.app {
             Some(app) => {
                 let index = self.metrics.add_route(EVERYTHING).index();
@@ -109,19 +113,20 @@ impl Planner {
             None => (RouteId::NONE.index(), Target::Nothing),
         };
         let max_response_size = config.limits.max_response_size;
-        let mut policy = self.policy(index, &config.limits, &config.security_headers, max_response_size);
+        let headers = &config.security_headers;
+        let mut policy = self.policy(index, &config.limits, headers, max_response_size, alike);
         policy.holds_bodies = true;
         policy.compressed = config.compression.enabled;
         Route { host: None, prefix: String::new(), policy: Arc::new(policy), target }
     }
 
-    fn route(&self, config: &Config, route: &RouteConfig, known: &[&Proxy]) -> Result<Route, RouteError> {
+    fn route(&self, config: &Config, route: &RouteConfig, alike: &mut Alike) -> Result<Route, RouteError> {
         let problem = |problem: String| RouteError { path: label(route), problem };
         let index = self.metrics.add_route(&label(route)).index();
-        let mut policy = self.policy(index, &route.limits, &route.security_headers, route.max_response_size);
+        let headers = &route.security_headers;
+        let mut policy = self.policy(index, &route.limits, headers, route.max_response_size, alike);
         if let Some(methods) = &route.methods {
-            policy.allow = allow(methods);
-            policy.methods = methods.as_slice().into();
+            (policy.methods, policy.allow) = alike.methods(methods);
         }
         policy.own_rate_limit = route.rate_limit.is_some();
         policy.compressed = route.compression.enabled;
@@ -135,9 +140,9 @@ impl Planner {
                     request_id_header: config.server.request_id_header.clone(),
                     request_timeout: route.limits.request_timeout,
                 };
-                let same = known.iter().find(|proxy| *proxy.options() == options);
-                let proxy = same.map(|proxy| (*proxy).clone());
-                Target::Proxy(proxy.unwrap_or_else(|| Proxy::new(options, &self.resolver, &self.metrics)))
+                let made =
+                    |options: &ProxyOptions| Proxy::new(options.clone(), &self.resolver, &self.metrics);
+                Target::Proxy(alike.proxies.entry(options).or_insert_with_key(made).clone())
             }
             Answers::Files(root) => {
                 policy.request_memory = memory::FILE;
@@ -169,11 +174,18 @@ impl Planner {
         limits: &LimitsConfig,
         headers: &SecurityHeadersConfig,
         max_response_size: Option<u64>,
+        alike: &mut Alike,
     ) -> Policy {
+        let (methods, allow) = alike.methods(&limits.allowed_methods);
+        let made = || fields(headers).map(|(name, value)| (name, self.immortals.of(&value))).collect();
+        let fields = match alike.fields.get(headers) {
+            Some(same) => same.clone(),
+            None => alike.fields.entry(headers.clone()).or_insert_with(|| Arc::new(made())).clone(),
+        };
         Policy {
             route,
-            methods: limits.allowed_methods.as_slice().into(),
-            allow: allow(&limits.allowed_methods),
+            methods,
+            allow,
             own_rate_limit: false,
             request_timeout: Some(limits.request_timeout),
             max_body_size: limits.max_body_size,
@@ -184,8 +196,30 @@ impl Planner {
             max_response_size,
             write_timeout: limits.write_timeout,
             min_send_rate: limits.min_send_rate,
-            fields: fields(headers).map(|(name, value)| (name, self.immortals.of(&value))).collect(),
+            fields,
             compressed: false,
+        }
+    }
+}
+
+/// What routes that are set alike share, so that ten thousand of them hold little more than what they
+/// differ in: the connections to the same upstreams, the fields of answers, the methods.
+#[derive(Debug, Default)]
+struct Alike {
+    proxies: HashMap<ProxyOptions, Proxy>,
+    fields: HashMap<SecurityHeadersConfig, Arc<Fields>>,
+    methods: HashMap<Vec<Method>, (Arc<[Method]>, HeaderValue)>,
+}
+
+impl Alike {
+    /// The methods, and `Allow`.
+    fn methods(&mut self, methods: &[Method]) -> (Arc<[Method]>, HeaderValue) {
+        match self.methods.get(methods) {
+            Some(same) => same.clone(),
+            None => {
+                let made = || (methods.into(), allow(methods));
+                self.methods.entry(methods.to_owned()).or_insert_with(made).clone()
+            }
         }
     }
 }
@@ -230,16 +264,79 @@ fn label(route: &RouteConfig) -> String {
 /// Values that are cloned into every answer without counting references. Each is given up to the
 /// end of the process, once however often the configuration is read again.
 #[derive(Debug, Default)]
-pub(super) struct Immortals(Mutex<Vec<HeaderValue>>);
+pub(super) struct Immortals(Mutex<HashMap<Vec<u8>, HeaderValue>>);
 
 impl Immortals {
     fn of(&self, value: &HeaderValue) -> HeaderValue {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(same) = known.iter().find(|known| *known == value) {
+        if let Some(same) = known.get(value.as_bytes()) {
             return same.clone();
         }
         let immortal = super::stack::immortal(value);
-        known.push(immortal.clone());
+        known.insert(value.as_bytes().to_owned(), immortal.clone());
         immortal
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Sources, load};
+    use crate::telemetry::BuildInfo;
+
+    fn config(text: &str) -> Config {
+        let file = std::env::temp_dir().join(format!("nessen-planner-{}.toml", std::process::id()));
+        std::fs::write(&file, text).unwrap();
+        let sources = Sources { file: Some(file.clone()), ..Sources::default() };
+        let loaded = load(&sources, &crate::config::Machine::detect());
+        std::fs::remove_file(&file).unwrap();
+        loaded.unwrap().config
+    }
+
+    #[tokio::test]
+    async fn routes_that_are_set_alike_share_what_they_hold() {
+        let config = config(
+            "
+[[route]]
+path = '/a'
+upstream = 'http://127.0.0.1:9'
+[[route]]
+path = '/b'
+upstream = 'http://127.0.0.1:9'
+max_body_size = '2MiB'
+[[route]]
+path = '/c'
+upstream = 'http://127.0.0.1:9'
+connect_timeout = '7s'
+security_headers = { frame_options = 'SAMEORIGIN' }
+methods = ['GET']
+",
+        );
+        let planner = Planner {
+            app: None,
+            resolver: Resolver::system(),
+            metrics: Metrics::new(&[], BuildInfo::current()),
+            limiters: RouteLimiters::default(),
+            compressors: RouteCompressors::default(),
+            compression_permits: CompressionPermits::default(),
+            immortals: Immortals::default(),
+        };
+        let first = planner.table(&config, None).unwrap();
+        let again = planner.table(&config, Some(&first)).unwrap();
+        let [a, b, c] = first.routes().collect::<Vec<_>>().try_into().unwrap();
+        // Proxies that are one have one set of options.
+        let proxy = |route: &Route| std::ptr::from_ref(route.proxy().unwrap().options());
+        assert_eq!(proxy(a), proxy(b));
+        assert_ne!(proxy(a), proxy(c));
+        for (route, kept) in first.routes().zip(again.routes()) {
+            assert_eq!(proxy(route), proxy(kept), "{}", route.prefix);
+        }
+        assert!(
+            Arc::ptr_eq(&a.policy.fields, &b.policy.fields)
+                && Arc::ptr_eq(&a.policy.methods, &b.policy.methods)
+        );
+        assert!(!Arc::ptr_eq(&a.policy.fields, &c.policy.fields));
+        assert_eq!((&b.policy.allow, &c.policy.allow), (&a.policy.allow, &HeaderValue::from_static("GET")));
+        assert_eq!((a.policy.max_body_size, b.policy.max_body_size), (1 << 20, 2 << 20));
     }
 }

@@ -204,5 +204,5 @@ impl BoundServer {
 
 fn acceptor<S>(port: Port, stack: S, registry: &Registry) -> Acceptor<S> {
     let Port { listener, admission, context } = port;
-    Acceptor { listener, admission, registry: registry.clone(), context, stack, reserved: 0 }
+    Acceptor { listener, admission, registry: registry.clone(), context, stack: Arc::new(stack), reserved: 0 }
 }

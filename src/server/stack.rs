@@ -1,9 +1,8 @@
-//! THE list of layers, in the order in which a request travels through them.
+//! THE list of stages, in the order in which a request travels through them.
 
 use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue};
-use tower::ServiceBuilder;
 
 use crate::admin::AdminState;
 use crate::admin::layer::EndpointsLayer;
@@ -31,9 +30,10 @@ use crate::middleware::request_id::RequestIdLayer;
 use crate::middleware::security_headers::SecurityHeadersLayer;
 use crate::net::Stack;
 use crate::places::Places;
+use crate::stage::Stages;
 use crate::telemetry::{AccessLog, Metrics};
 
-/// What the layers share with the rest of the server.
+/// What the stages share with the rest of the server.
 #[derive(Debug, Clone)]
 pub(crate) struct Shared {
     /// Counts.
@@ -63,22 +63,24 @@ pub(crate) struct Shared {
 /// Everything between a connection of the main listener and the application.
 pub(crate) fn main(config: &Config, shared: &Shared) -> impl Stack {
     let limits = &config.limits;
-    ServiceBuilder::new()
+    let outer = (
         // Every answer names its request, refused or not, and so does every line about it.
-        .layer(RequestIdLayer(immortal_name(&config.server.request_id_header)))
+        RequestIdLayer::new(immortal_name(&config.server.request_id_header)),
         // Everything below is logged and counted, whatever becomes of it.
-        .layer(ObserveLayer::new(shared.metrics.clone(), shared.access_log.clone()))
-        // Everything below refuses by its error; here it becomes an answer, in one place.
-        .layer(AnswerLayer(shared.metrics.clone()))
+        ObserveLayer::new(shared.metrics.clone(), shared.access_log.clone()),
+    );
+    // Everything below refuses by its error; here it becomes an answer, in one place.
+    let answer = AnswerLayer(shared.metrics.clone());
+    let inner = (
         // First what must hold for the connection to be trusted with another request: a probe's
         // connection can be smuggled through as well.
-        .layer(CheckLayer(Framing))
+        CheckLayer(Framing),
         // Probes are answered when everything else is refused.
-        .layer(EndpointsLayer { state: shared.admin.clone(), probes_only: config.admin.port.is_some() })
+        EndpointsLayer { state: shared.admin.clone(), probes_only: config.admin.port.is_some() },
         // What everything below asks for is the route's to say.
-        .layer(RouteLayer(shared.routes.clone()))
-        // Refusals that need nothing but the head, cheapest first, in one layer.
-        .layer(CheckLayer((
+        RouteLayer(shared.routes.clone()),
+        // Refusals that need nothing but the head, cheapest first.
+        CheckLayer((
             // A server that is about to exit takes on nothing new.
             DrainGate(shared.lifecycle.clone()),
             // Nor does a connection that was let in for probes alone.
@@ -87,47 +89,49 @@ pub(crate) fn main(config: &Config, shared: &Shared) -> impl Stack {
             shared.allowed_hosts.clone(),
             MaxUrlLength(limits.max_url_length),
             HeaderLimits { count: limits.max_header_count, size: limits.max_header_size },
-        )))
+        )),
         // A client's own allowance comes before what all clients share.
-        .layer(RateLimitLayer { common: shared.rate_limiter.clone(), routes: shared.route_limiters.clone() })
+        RateLimitLayer { common: shared.rate_limiter.clone(), routes: shared.route_limiters.clone() },
         // Held to the end of the response body.
-        .layer(
-            InFlightLayer::new(shared.places.clone()).charging(shared.memory.clone(), config.stream_memory()),
-        )
+        InFlightLayer::new(shared.places.clone()).charging(shared.memory.clone(), config.stream_memory()),
         // The clock covers all that the handler waits for, its request body included.
-        .layer(RequestTimeoutLayer(limits.request_timeout))
-        .layer(BodyLimitsLayer {
+        RequestTimeoutLayer(limits.request_timeout),
+        BodyLimitsLayer {
             max_size: limits.max_body_size,
             timeout: limits.body_timeout,
             min_rate: limits.min_body_rate,
             memory: Some(shared.memory.clone()),
-        })
+        },
         // Closest to the handler, so that they see what it set.
-        .layer(SecurityHeadersLayer::new(fields(&config.security_headers)))
+        SecurityHeadersLayer::new(fields(&config.security_headers)),
         // Outside of the next, which counts what the application said.
-        .layer(CompressionLayer(shared.compressors.clone()))
-        .layer(ResponseSizeLayer(limits.max_response_size))
-        .service(Dispatch)
+        CompressionLayer(shared.compressors.clone()),
+        ResponseSizeLayer(limits.max_response_size),
+    );
+    Stages { outer, answer, inner }.before(Dispatch)
 }
 
 /// Everything between a connection of the admin listener and the endpoints: its clients are
 /// operators, but its port may be found by others.
 pub(crate) fn admin(config: &Config, shared: &Shared, not_found: AppHandler) -> impl Stack {
-    ServiceBuilder::new()
-        .layer(RequestIdLayer(immortal_name(&config.server.request_id_header)))
-        .layer(ObserveLayer::new(shared.metrics.clone(), shared.access_log.clone()))
-        .layer(AnswerLayer(shared.metrics.clone()))
-        .layer(CheckLayer(Framing))
-        .layer(EndpointsLayer { state: shared.admin.clone(), probes_only: false })
-        .layer(CheckLayer(MaxUrlLength(config.limits.max_url_length)))
-        .layer(RequestTimeoutLayer(config.limits.request_timeout))
-        .layer(BodyLimitsLayer {
+    let outer = (
+        RequestIdLayer::new(immortal_name(&config.server.request_id_header)),
+        ObserveLayer::new(shared.metrics.clone(), shared.access_log.clone()),
+    );
+    let answer = AnswerLayer(shared.metrics.clone());
+    let inner = (
+        CheckLayer(Framing),
+        EndpointsLayer { state: shared.admin.clone(), probes_only: false },
+        CheckLayer(MaxUrlLength(config.limits.max_url_length)),
+        RequestTimeoutLayer(config.limits.request_timeout),
+        BodyLimitsLayer {
             max_size: 0,
             timeout: config.limits.body_timeout,
             min_rate: config.limits.min_body_rate,
             memory: None,
-        })
-        .service(not_found)
+        },
+    );
+    Stages { outer, answer, inner }.before(not_found)
 }
 
 /// The fields that `security_headers.*` adds.
@@ -153,6 +157,6 @@ pub(super) fn immortal(value: &HeaderValue) -> HeaderValue {
 }
 
 /// Likewise for a field's name.
-fn immortal_name(name: &HeaderName) -> HeaderName {
-    HeaderName::from_static(Box::leak(name.as_str().into()))
+fn immortal_name(name: &HeaderName) -> &'static str {
+    Box::leak(name.as_str().into())
 }

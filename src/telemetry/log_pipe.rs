@@ -14,9 +14,12 @@ use std::time::{Duration, Instant};
 /// Bytes that may wait for the reader, those being written included.
 pub const DEFAULT_CAPACITY: usize = 1024 * 1024;
 
-/// The writer rests this long between batches, so that a busy server wakes it a few hundred times
-/// a second and not once per line.
-const REST: Duration = Duration::from_millis(5);
+/// The writer rests this long between batches, so that a busy server wakes it some dozen times a second
+/// and not once per line. A line waits for no longer, unless its reader does not take it.
+const REST: Duration = Duration::from_millis(20);
+
+/// When a reader that takes nothing at once is asked again.
+const RETRY: Duration = Duration::from_millis(5);
 
 /// At most one line in this time says how many were lost: a reader that is merely slow loses some
 /// all the time.
@@ -223,6 +226,9 @@ impl Writer {
                     return;
                 }
                 state.writer = Activity::Idle;
+                // What a burst took would else be held by both for as long as nobody logs.
+                batch.shrink_to(IDLE_ROOM);
+                state.waiting.shrink_to(IDLE_ROOM);
                 state = match self.losses() {
                     None => shared.work.wait(state).unwrap_or_else(PoisonError::into_inner),
                     Some(_) => {
@@ -241,8 +247,11 @@ impl Writer {
 
             let lost = self.write_lines(&batch);
             shared.dropped.fetch_add(lost, Ordering::Relaxed);
+            // While it is needed it is kept: to grow anew with each batch is to copy each batch again.
+            if batch.len() < batch.capacity() / 4 {
+                batch.shrink_to(batch.len().max(IDLE_ROOM));
+            }
             batch.clear();
-            batch.shrink_to(IDLE_ROOM);
             if lost == 0 {
                 self.tell_losses();
             }
@@ -333,7 +342,7 @@ fn write_all<'a>(
                 if state.closed {
                     return Err((rest, error));
                 }
-                drop(shared.work.wait_timeout(state, REST));
+                drop(shared.work.wait_timeout(state, RETRY));
             }
             Err(error) => return Err((rest, error)),
         }

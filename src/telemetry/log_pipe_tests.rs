@@ -110,6 +110,58 @@ fn a_loss_is_told_once_writing_works_again() {
     assert_eq!(pipe.dropped(), 1);
 }
 
+/// Counts the writes.
+struct Counting(Sink, Arc<AtomicU64>);
+
+impl Write for Counting {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.1.fetch_add(1, Ordering::Relaxed);
+        self.0.write(bytes)
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn many_lines_go_out_in_few_writes_and_in_their_order() {
+    let (sink, writes) = (Sink::default(), Arc::new(AtomicU64::new(0)));
+    let pipe = LogPipe::new(Box::new(Counting(sink.clone(), writes.clone())), 1 << 20).unwrap();
+    let begun = Instant::now();
+    let mut lines = 0;
+    while begun.elapsed() < 10 * REST {
+        pipe.write(format!("{lines}\n").as_bytes());
+        lines += 1;
+        let written = Instant::now();
+        while written.elapsed() < Duration::from_micros(100) {
+            std::thread::yield_now();
+        }
+    }
+    // None of them needs a further one, nor a flush, to be written.
+    wait(|| pipe.pending() == 0);
+    let most = u64::try_from(begun.elapsed().as_millis() / REST.as_millis()).unwrap() + 2;
+    let count = writes.load(Ordering::Relaxed);
+    assert!(count <= most && count < lines / 4, "{count} writes of {lines} lines, at most {most}");
+    let text = sink.text();
+    assert!(text.lines().map(|line| line.parse::<u64>().unwrap()).eq(0..lines), "{text}");
+    assert_eq!(pipe.dropped(), 0);
+}
+
+#[test]
+fn what_a_burst_took_is_given_back_when_nothing_is_logged() {
+    let sink = Sink::default();
+    let pipe = LogPipe::new(Box::new(sink.clone()), DEFAULT_CAPACITY).unwrap();
+    let line = [vec![b'a'; 4 * IDLE_ROOM], vec![b'\n']].concat();
+    // One after the other, so that both buffers have held one.
+    for lines in 1..=4 {
+        pipe.write(&line);
+        wait(|| sink.text().len() == lines * line.len());
+    }
+    wait(|| pipe.shared.lock().writer == Activity::Idle);
+    let room = pipe.shared.lock().waiting.capacity();
+    assert!(room <= IDLE_ROOM, "{room}");
+}
+
 #[test]
 fn lines_are_written_without_a_flush() {
     let sink = Sink::default();

@@ -13,6 +13,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).parent))
 
 from support import docker, tools  # noqa: E402
+from support.bare import bare  # noqa: E402, F401
 from support.promql_traffic import busy  # noqa: E402, F401
 from support.server import Nessen  # noqa: E402
 from support.site import app, site  # noqa: E402, F401

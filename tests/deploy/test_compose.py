@@ -9,7 +9,7 @@ import yaml
 
 from support import docker
 from support.client import Posts, ask, spellings
-from support.tools import ROOT, need, run
+from support.tools import ROOT, need, need_compose, run
 
 REPLICAS = ("nessen-1", "nessen-2", "nessen-3")
 
@@ -43,7 +43,7 @@ def test_the_file_fits_its_schema():
 
 
 def test_compose_reads_it_with_every_profile():
-    need("docker")
+    need_compose()
     told = json.loads(run("docker", "compose", "--profile", "*", "config", "--format", "json").stdout)
     assert {"nginx", "app", "prometheus", "redis", *REPLICAS} == set(told["services"])
 

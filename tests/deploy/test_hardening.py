@@ -3,8 +3,6 @@
 What they measure here is not what the page says: the machine is shared. Latency is held loosely.
 """
 
-import importlib.machinery
-import importlib.util
 import json
 import os
 import re
@@ -17,28 +15,16 @@ from pathlib import Path
 import pytest
 from support import tools as support
 from support.loadtest import LOADTEST
+from support.scripts import module, run
 
 HARDENING, SOAK = LOADTEST / "hardening", LOADTEST / "soak"
 REPORT = support.ROOT / "docs/hardening-report.md"
 MIB = 1 << 20
 
 
-def module(path):
-    loader = importlib.machinery.SourceFileLoader(f"loadtest_{path.name}", str(path))
-    loaded = importlib.util.module_from_spec(importlib.util.spec_from_loader(loader.name, loader))
-    loader.exec_module(loaded)
-    return loaded
-
-
 hardening, soak = module(HARDENING), module(SOAK)
 import confined, hostile, page, siege  # noqa: E402, E401
 from hostile import http2  # noqa: E402
-
-
-def run(script, *arguments, timeout=240):
-    done = subprocess.run([sys.executable, script, *map(str, arguments)], capture_output=True, text=True, timeout=timeout)
-    assert "Traceback" not in done.stderr, done.stderr
-    return done
 
 
 @pytest.fixture(scope="session")

@@ -239,10 +239,10 @@ def test_the_readme_names_what_there_is():
     readme = (LOADTEST / "README.md").read_text()
     usage = " ".join(
         subprocess.run([LOADTEST / command, "--help"], capture_output=True, text=True, check=True).stdout
-        for command in ("run", "hardening", "soak")
+        for command in ("run", "bench", "growth", "hardening", "soak", "instructions")
     )
     options = {word.strip("`,.;:()") for word in readme.split() if word.strip("`,.;:()").startswith("--")}
     known = {word.rstrip(",") for word in usage.split()} | {"--", "--release", "--latency", "--no-tui", "--latency-correction"}
     assert options and options <= known, options - known
-    for name in ("run", "k6.js", "wrk.lua", "cpu.py", "proxy.py", "idle.py"):
+    for name in ("run", "k6.js", "wrk.lua", "bench", "growth", "instructions"):
         assert f"`{name}`" in readme and (LOADTEST / name).is_file()

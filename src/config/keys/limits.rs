@@ -68,7 +68,7 @@ pub(super) const LIMITS: &[Key] = &[
         "limits.idle_timeout",
         TIMEOUT,
         "75s",
-        "A connection with nothing in flight is closed. Keep it longer than the keep-alive of the proxy in front.",
+        "A connection with nothing in flight is closed, up to 0.25 s late. Keep it longer than the keep-alive of the proxy in front.",
         |config, value| value.put(&mut config.limits.idle_timeout),
     )
     .env(&["IDLE_TIMEOUT"]),

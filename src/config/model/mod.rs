@@ -226,7 +226,7 @@ pub enum AccessLog {
 }
 
 /// Fields added to answers that do not set them. `None` adds nothing.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct SecurityHeadersConfig {
     /// Master switch.
     pub enabled: bool,

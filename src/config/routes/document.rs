@@ -8,7 +8,8 @@ use crate::config::keys::Key;
 const ROUTES: &str = "
 ## [[route]]
 
-What answers which paths of which hosts; a table for each, in the file alone. `upstream.url` and
+What answers which paths of which hosts; a table for each, in the file alone, up to 10000 of them in 4 MiB.
+What a request costs does not depend on their number. `upstream.url` and
 `files.root` are one more route at `/`. Without any route, the welcome app answers.
 
 A request goes to the route of its very host, else of the longest `*.` that its host is below, else of

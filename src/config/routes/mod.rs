@@ -18,10 +18,11 @@ use std::collections::HashMap;
 
 use super::Config;
 use super::error::ConfigError;
+use super::file::MOST_ERRORS;
 use super::settings::Settings;
 use super::source::{Origin, Raw};
 use super::value::Value;
-use crate::handler::routes::{normal, order};
+use crate::handler::routes::{Prefixes, normal, order};
 use raw::{RawEntry, RawValue};
 use report::Report;
 use route::{Place, Reader};
@@ -144,15 +145,20 @@ fn implied(settings: &Settings) -> Vec<(String, RawTable)> {
 /// A redirect to a path that it takes itself, or that another leads back to it, has its clients go
 /// round in a circle.
 fn circles(routes: &[(RouteConfig, RouteRow, String)], errors: &mut Vec<ConfigError>) {
+    // A request would be looked for among those of any host as well; that is no circle to be sure of.
+    let mut prefixes: HashMap<Option<&str>, Prefixes> = HashMap::new();
+    for (place, (route, _, _)) in routes.iter().enumerate() {
+        prefixes.entry(route.host.as_deref()).or_default().add(route.path.trim_end_matches('/'), place);
+    }
     // Where a client ends up that follows one redirect. URLs may be of any host.
-    let next = |place: usize| {
-        let (route, _, _) = routes.get(place)?;
+    let next = |(route, _, _): &(RouteConfig, RouteRow, String)| {
         let Target::Redirect { to, .. } = &route.target else { return None };
         let to = Some(to).filter(|to| to.starts_with('/'))?;
         let path = normal(to.split(['?', '#']).next().unwrap_or_default());
-        // The first of the same host, as a request would find it.
-        routes.iter().position(|(other, _, _)| other.host == route.host && takes(&other.path, &path))
+        prefixes.get(&route.host.as_deref())?.longest(&path)
     };
+    let next: Vec<Option<usize>> = routes.iter().map(next).collect();
+    let next = |place: usize| next.get(place).copied().flatten();
     for (place, (route, _, table)) in routes.iter().enumerate() {
         let Target::Redirect { to, .. } = &route.target else { continue };
         let mut stops = std::iter::successors(next(place), |place| next(*place)).take(MOST_HOPS);
@@ -161,18 +167,15 @@ fn circles(routes: &[(RouteConfig, RouteRow, String)], errors: &mut Vec<ConfigEr
             Some(0) => "leads back to this very route",
             Some(_) => "leads back to this very route, by way of others",
         };
+        if errors.len() >= MOST_ERRORS {
+            return;
+        }
         errors.push(ConfigError::Table {
             table: table.clone(),
             origin: route.origin.clone(),
             problem: format!("redirect.to = {to:?}: {back}"),
         });
     }
-}
-
-/// Whether a route of `prefix` takes `path`: on segment borders.
-fn takes(prefix: &str, path: &str) -> bool {
-    let rest = if prefix == "/" { Some(path) } else { path.strip_prefix(prefix) };
-    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 #[cfg(test)]

@@ -7,8 +7,9 @@ use toml::de::{DeString, DeTable, DeValue};
 
 use crate::config::source::{Origin, Raw};
 
-/// Tables of one kind that a file may have. Each is kept with all its effective values.
-pub(super) const MOST_TABLES: usize = 1_000;
+/// Tables of one kind that a file may have. What a request costs does not depend on their number, but each
+/// is kept with all its effective values, some kilobytes in all while the file is read.
+pub(super) const MOST_TABLES: usize = 10_000;
 
 /// What stands in the place of tables.
 const NO_TABLES: &str = "is no list of tables; begin each with this name, in double brackets";

@@ -13,6 +13,8 @@ use http_body_util::BodyExt;
 
 /// The field that names the request that is answered.
 pub(super) const ECHO: &str = "x-echo";
+/// Here a body is answered by itself, as it comes.
+pub(super) const STREAM: &str = "/stream";
 /// More than a client reads by the way.
 static MUCH: [u8; 48 * 1024] = [b'm'; 48 * 1024];
 
@@ -34,6 +36,12 @@ async fn answer(request: Request) -> Response<Body> {
         "/early" => return Response::new(Body::from("early")),
         "/much" => return Response::new(Body::from(Bytes::from_static(&MUCH))),
         "/never" => std::future::pending().await,
+        // Those that come while it comes: they do not say what was asked, since it is not known to be a request yet.
+        STREAM => return Response::new(Body::new(Unsized(body))),
+        "/behind" => {
+            tokio::spawn(body.collect());
+            return Response::new(Body::from("accepted"));
+        }
         // SECURITY: an application that does not care how its body ended.
         _ => body.collect().await.map_or_else(|_| Body::from("broken"), |body| Body::from(body.to_bytes())),
     };

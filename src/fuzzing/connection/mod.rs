@@ -5,6 +5,8 @@ pub(super) mod http1;
 pub(super) mod http2;
 mod records;
 mod requests;
+#[cfg(test)]
+mod served;
 
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -80,7 +82,7 @@ impl Server {
     fn new() -> Self {
         let config = config();
         let (stack, context) = crate::server::fuzzing::running(config.clone(), echo::router());
-        let shared = context.clone();
+        let (shared, stack) = (context.clone(), Arc::new(stack));
         let serve = move |near, state| {
             let served = connection::serve(near, state, shared.clone(), stack.clone());
             Box::pin(served) as Pin<Box<dyn Future<Output = ()> + Send>>

@@ -27,19 +27,20 @@ pub(super) fn is_written(name: &HeaderName) -> bool {
 
 /// Writes the fields of this hop: behind what a trusted peer sent, in place of anybody else's.
 pub(crate) fn write(out: &mut impl Sink, sent: &HeaderMap, exchange: &Exchange, host: Option<&HeaderValue>) {
-    let believed = |name: &HeaderName| sent.get(name).filter(|_| exchange.trusted_peer);
+    let believed = |name: &HeaderName| if exchange.trusted_peer { sent.get(name) } else { None };
     let peer = exchange.peer.ip().to_canonical();
     let proto = believed(&PROTO).cloned().unwrap_or(HeaderValue::from_static("http"));
     let host = believed(&HOST).or(host);
 
-    let mut text = Vec::with_capacity(128);
+    let (mut text, mut address) = (Vec::with_capacity(128), Vec::with_capacity(40));
+    write_address(&mut address, peer);
     join(&mut text, sent, &FOR, exchange, write_address);
-    write_address(&mut text, peer);
+    text.extend_from_slice(&address);
     out.put_made(&FOR, &text);
 
     text.clear();
     join(&mut text, sent, &header::FORWARDED, exchange, node);
-    node(&mut text, peer);
+    put_node(&mut text, peer, |text| text.extend_from_slice(&address));
     if let Some(host) = host.map(HeaderValue::as_bytes).filter(|host| is_plain(host)) {
         let quote: &[u8] = if host.contains(&b':') || host.contains(&b'[') { b"\"" } else { b"" };
         for part in [b";host=", quote, host, quote] {
@@ -49,9 +50,11 @@ pub(crate) fn write(out: &mut impl Sink, sent: &HeaderMap, exchange: &Exchange, 
     text.extend_from_slice(if proto == "https" { b";proto=https" } else { b";proto=http" });
     out.put_made(&header::FORWARDED, &text);
 
-    text.clear();
-    write_address(&mut text, exchange.client);
-    out.put_made(&REAL_IP, &text);
+    if exchange.client.to_canonical() != peer {
+        address.clear();
+        write_address(&mut address, exchange.client);
+    }
+    out.put_made(&REAL_IP, &address);
     out.put(&PROTO, &proto);
     if let Some(host) = host {
         out.put(&HOST, host);
@@ -61,10 +64,14 @@ pub(crate) fn write(out: &mut impl Sink, sent: &HeaderMap, exchange: &Exchange, 
 /// An address as one node. Colons and brackets make it a quoted string.
 fn node(text: &mut Vec<u8>, address: IpAddr) {
     let address = address.to_canonical();
+    put_node(text, address, |text| write_address(text, address));
+}
+
+fn put_node(text: &mut Vec<u8>, address: IpAddr, write: impl Fn(&mut Vec<u8>)) {
     let (before, after): (&[u8], &[u8]) =
         if address.is_ipv6() { (b"for=\"[", b"]\"") } else { (b"for=", b"") };
     text.extend_from_slice(before);
-    write_address(text, address);
+    write(text);
     text.extend_from_slice(after);
 }
 

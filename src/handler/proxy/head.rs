@@ -114,9 +114,39 @@ pub(super) fn http2<B>(sent: &Parts, exchange: &Exchange, ask: &Ask<'_>, body: B
     Some(request)
 }
 
+/// Which of the fields that are rare in requests one has. Asked of all of them at once: few as they are, that
+/// takes less than to look one up.
+#[derive(Debug, Default, Clone, Copy)]
+struct Has {
+    connection: bool,
+    length: bool,
+    te: bool,
+}
+
+impl Has {
+    fn of(headers: &HeaderMap) -> Self {
+        let mut has = Self::default();
+        for name in headers.keys() {
+            has.connection |= *name == header::CONNECTION;
+            has.length |= *name == header::CONTENT_LENGTH;
+            has.te |= *name == header::TE;
+        }
+        has
+    }
+
+    fn listed(self, headers: &HeaderMap, besides: Option<&HeaderName>) -> Listed {
+        if self.connection { Listed::of(headers, besides) } else { Listed::default() }
+    }
+}
+
+fn has_upgrade(headers: &HeaderMap) -> bool {
+    headers.keys().any(|name| *name == header::UPGRADE)
+}
+
 /// All fields but `Host`.
 fn fields(out: &mut impl Sink, sent: &Parts, exchange: &Exchange, ask: &Ask<'_>, host: Option<&HeaderValue>) {
-    let listed = Listed::of(&sent.headers, Some(ask.request_id_header));
+    let has = Has::of(&sent.headers);
+    let listed = has.listed(&sent.headers, Some(ask.request_id_header));
     let http2 = ask.protocol == UpstreamProtocol::H2c;
     // HTTP/2 may send one cookie a field; everywhere else they are one field (RFC 9113 section 8.2.3).
     let join_cookies = sent.version == Version::HTTP_2 && !http2;
@@ -143,12 +173,13 @@ fn fields(out: &mut impl Sink, sent: &Parts, exchange: &Exchange, ask: &Ask<'_>,
     forwarded::write(out, &sent.headers, exchange, host);
     out.put(&header::VIA, &via(sent.version));
     if let Some(id) = exchange.request_id.get() {
-        out.put(ask.request_id_header, id);
+        out.put_made(ask.request_id_header, id.as_bytes());
     }
     if let Some(protocol) = ask.upgrade {
         out.put(&header::CONNECTION, &HeaderValue::from_static("upgrade"));
         out.put(&header::UPGRADE, protocol);
     } else if http2
+        && has.te
         && sent.headers.get(header::TE).is_some_and(|te| te.as_bytes().eq_ignore_ascii_case(b"trailers"))
     {
         out.put(&header::TE, &HeaderValue::from_static("trailers"));
@@ -165,7 +196,7 @@ fn fields(out: &mut impl Sink, sent: &Parts, exchange: &Exchange, ask: &Ask<'_>,
         // Some servers want to be told where a body could have been (RFC 9110 section 8.6).
         Length::None => {
             let expected = [Method::POST, Method::PUT, Method::PATCH].contains(&sent.method);
-            if expected || sent.headers.contains_key(header::CONTENT_LENGTH) {
+            if expected || has.length {
                 out.put(&header::CONTENT_LENGTH, &HeaderValue::from_static("0"));
             }
         }
@@ -202,6 +233,9 @@ fn target(sent: &Parts, authority: &HeaderValue) -> Option<Uri> {
 /// a GET without a body (RFC 9110 section 7.8). `h2c` is not passed on: what followed would be
 /// understood by nobody here (it is a known way past proxies).
 pub(super) fn upgrade(sent: &Parts, has_body: bool) -> Option<&HeaderValue> {
+    if !has_upgrade(&sent.headers) {
+        return None;
+    }
     let mut fields = sent.headers.get_all(header::UPGRADE).iter();
     let protocol = fields.next().filter(|_| fields.next().is_none())?;
     let listed = sent.headers.get_all(header::CONNECTION).iter().any(|value| {
@@ -220,11 +254,14 @@ pub(super) fn upgrade(sent: &Parts, has_body: bool) -> Option<&HeaderValue> {
 /// where that is known.
 pub(super) fn answer(parts: &mut http::response::Parts, method: &Method, exact: Option<u64>) {
     let headers = &mut parts.headers;
-    let listed = Listed::of(headers, None);
-    let dropped: Vec<HeaderName> =
-        headers.keys().filter(|name| is_of_the_hop(name) || listed.has(name)).cloned().collect();
-    for name in dropped {
-        headers.remove(name);
+    // What names others of the hop is itself of the hop.
+    if headers.keys().any(is_of_the_hop) {
+        let listed = Listed::of(headers, None);
+        let dropped: Vec<HeaderName> =
+            headers.keys().filter(|name| is_of_the_hop(name) || listed.has(name)).cloned().collect();
+        for name in dropped {
+            headers.remove(name);
+        }
     }
     length(headers, parts.status, method, exact);
     headers.append(header::VIA, via(parts.version));
@@ -235,15 +272,18 @@ pub(super) fn answer(parts: &mut http::response::Parts, method: &Method, exact: 
 /// One Content-Length, and only where it tells the truth. Answers without a body tell that of the
 /// body that they stand for.
 fn length(headers: &mut HeaderMap, status: StatusCode, method: &Method, exact: Option<u64>) {
-    if !headers.contains_key(header::CONTENT_LENGTH) {
-        return;
-    }
-    let told = headers.get(header::CONTENT_LENGTH).and_then(|value| decimal(value.as_bytes()));
+    let mut said =
+        headers.iter().filter(|(name, _)| **name == header::CONTENT_LENGTH).map(|(_, value)| value);
+    let Some(first) = said.next() else { return };
+    let told = decimal(first.as_bytes());
+    let once = said.next().is_none();
     let stands_for = method == Method::HEAD || status == StatusCode::NOT_MODIFIED;
     // RFC 9110 section 8.6.
     let must_not = status == StatusCode::NO_CONTENT || status.is_informational();
     match (told, exact) {
         _ if must_not => headers.remove(header::CONTENT_LENGTH),
+        // It stands there.
+        (Some(told), Some(exact)) if !stands_for && told == exact && once => return,
         (Some(told), _) if stands_for => headers.insert(header::CONTENT_LENGTH, told.into()),
         (_, Some(exact)) if !stands_for => headers.insert(header::CONTENT_LENGTH, exact.into()),
         _ => headers.remove(header::CONTENT_LENGTH),

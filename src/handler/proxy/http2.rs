@@ -48,9 +48,17 @@ pub(super) struct Http2 {
 
 type Driven = Connection<TokioIo<Watched>, Upload, TokioExecutor>;
 
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct Shared {
+    /// Whoever waits for an answer holds no other: what is said into a connection as it ends is only
+    /// found unsaid once nobody can say any more.
     sender: SendRequest<Upload>,
+    link: Link,
+}
+
+/// What is known of a connection.
+#[derive(Debug, Clone)]
+struct Link {
     /// Driven by a task of its own; here to be asked what the upstream allows.
     connection: Arc<Mutex<Option<Driven>>>,
     streams: Arc<AtomicUsize>,
@@ -66,26 +74,29 @@ struct Shared {
 
 impl Shared {
     fn is_of_use(&self) -> bool {
-        !self.sender.is_closed() && !self.retired.load(Ordering::Relaxed)
+        !self.sender.is_closed() && !self.link.retired.load(Ordering::Relaxed)
     }
 
     /// Whether another request would be served rather than wait for a place: the upstream says how
     /// many it takes.
     fn has_room(&self) -> bool {
-        let allowed = lock(&self.connection).as_ref().map(Driven::current_max_send_streams);
-        allowed.is_some_and(|most| self.streams.load(Ordering::Relaxed) < most.clamp(1, STREAMS as usize))
+        let allowed = lock(&self.link.connection).as_ref().map(Driven::current_max_send_streams);
+        allowed
+            .is_some_and(|most| self.link.streams.load(Ordering::Relaxed) < most.clamp(1, STREAMS as usize))
     }
 
-    fn stream(self) -> Stream {
-        let before = self.answers.load(Ordering::Relaxed);
-        Stream { shared: self, waits: None, before }
+    fn stream(&self) -> Stream {
+        let before = self.link.answers.load(Ordering::Relaxed);
+        Stream { sender: Some(self.sender.clone()), link: self.link.clone(), waits: None, before }
     }
 }
 
 /// One stream's place on its connection.
 #[derive(Debug)]
 pub(super) struct Stream {
-    shared: Shared,
+    /// Until the request is on its way.
+    sender: Option<SendRequest<Upload>>,
+    link: Link,
     /// Since when it waits for its answer.
     waits: Option<Instant>,
     /// Answers that had begun before.
@@ -94,10 +105,10 @@ pub(super) struct Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        self.shared.streams.fetch_sub(1, Ordering::Relaxed);
-        let silent = self.shared.answers.load(Ordering::Relaxed) == self.before;
+        self.link.streams.fetch_sub(1, Ordering::Relaxed);
+        let silent = self.link.answers.load(Ordering::Relaxed) == self.before;
         if silent && self.waits.is_some_and(|since| since.elapsed() >= SILENCE) {
-            self.shared.retired.store(true, Ordering::Relaxed);
+            self.link.retired.store(true, Ordering::Relaxed);
         }
     }
 }
@@ -136,8 +147,7 @@ impl Http2 {
             *driven = None;
             Poll::Ready(())
         }));
-        let shared = Shared {
-            sender,
+        let link = Link {
             connection,
             streams: Arc::new(AtomicUsize::new(1)),
             invalid,
@@ -145,15 +155,17 @@ impl Http2 {
             answers: Arc::default(),
             retired: Arc::default(),
         };
-        lock(&self.open).push(shared.clone());
-        Ok(shared.stream())
+        let shared = Shared { sender, link };
+        let stream = shared.stream();
+        lock(&self.open).push(shared);
+        Ok(stream)
     }
 
     fn existing(&self) -> Option<Stream> {
         let mut open = lock(&self.open);
         open.retain(Shared::is_of_use);
-        let shared = open.iter().find(|shared| shared.has_room())?.clone();
-        shared.streams.fetch_add(1, Ordering::Relaxed);
+        let shared = open.iter().find(|shared| shared.has_room())?;
+        shared.link.streams.fetch_add(1, Ordering::Relaxed);
         Some(shared.stream())
     }
 
@@ -169,7 +181,7 @@ impl Http2 {
         // The first stays: the next request finds it open.
         let mut first = true;
         open.retain(|shared| {
-            let kept = first || shared.streams.load(Ordering::Relaxed) > 0;
+            let kept = first || shared.link.streams.load(Ordering::Relaxed) > 0;
             first = false;
             kept
         });
@@ -180,18 +192,23 @@ impl Stream {
     /// Sends a request and waits for the head of its answer.
     pub(super) async fn send(&mut self, request: Request<Upload>) -> Result<Response<Incoming>, Failure> {
         self.waits = Some(Instant::now());
-        let answer = self.shared.sender.try_send_request(request).await;
+        let Some(mut sender) = self.sender.take() else { return Err(Failure::closed(false)) };
+        let answer = sender.try_send_request(request);
+        // hyper's queue of requests may take one in while its other end is being dropped, and then holds it
+        // until nobody can send: whoever waits must not be who keeps it so.
+        drop(sender);
+        let answer = answer.await;
         self.waits = None;
         if answer.is_ok() {
-            self.shared.answers.fetch_add(1, Ordering::Relaxed);
+            self.link.answers.fetch_add(1, Ordering::Relaxed);
         }
         answer.map_err(|error| {
-            if self.shared.invalid.load(Ordering::Acquire) {
+            if self.link.invalid.load(Ordering::Acquire) {
                 return Failure::invalid("the upstream does not speak HTTP/2");
             }
             // We end a connection ourselves once it has no stream left that was opened. What fails with
             // it then was still waiting to be.
-            let ours = !self.shared.ended.load(Ordering::Acquire) && failure::is_end(error.error());
+            let ours = !self.link.ended.load(Ordering::Acquire) && failure::is_end(error.error());
             let mut failure = Failure::of_http2(&error);
             if ours {
                 failure = failure.unsent();
@@ -199,7 +216,7 @@ impl Stream {
             // A connection that is going away finishes what it has, and takes nothing new: whoever is
             // asked next must not be sent into it as well.
             if failure::is_leaving(error.error()) {
-                self.shared.retired.store(true, Ordering::Relaxed);
+                self.link.retired.store(true, Ordering::Relaxed);
             }
             failure
         })

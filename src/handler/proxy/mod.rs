@@ -189,8 +189,8 @@ mod tests {
     use tokio::time::Instant;
 
     use super::*;
-    use crate::body::EitherBody;
     use crate::protocol::Protocol;
+    use crate::stage::Inbound;
     use crate::telemetry::BuildInfo;
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -230,7 +230,7 @@ mod tests {
         let metrics = Metrics::new(&[], BuildInfo::current());
         let proxy = Proxy::new(options("http://127.0.0.1:1"), &Resolver::system(), &metrics);
         let (parts, ()) = http::Request::new(()).into_parts();
-        let body = EitherBody::<Empty<Bytes>>::own(Bytes::new());
+        let body = Inbound::new(Empty::<Bytes>::new(), None);
         let nobody = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
         let exchange = Exchange::new(nobody, nobody.ip(), Protocol::Http1, Instant::now());
         let size = size_of_val(&proxy.forward(parts, body, Arc::new(exchange)));

@@ -8,7 +8,7 @@ use super::balance::{GroupOptions, HealthOptions, UpstreamSpec};
 use super::url::UpstreamUrl;
 
 /// The applications behind a proxied route, and how patient they are waited for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct UpstreamOptions {
     /// Where they are; empty: nowhere. In a route, those of the route.
     pub url: Vec<UpstreamUrl>,
@@ -53,7 +53,7 @@ pub struct UpstreamOptions {
 }
 
 /// `upstream.host_header`
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum HostHeader {
     /// The client's own is passed on.
     Keep,
@@ -62,7 +62,7 @@ pub enum HostHeader {
 }
 
 /// How one route's requests are passed on.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ProxyOptions {
     /// Where to, at least one place, and how.
     pub upstream: UpstreamOptions,

@@ -12,10 +12,10 @@ use tower::Service;
 
 use super::{Route, Target, is_ambiguous};
 use crate::body::BoxError;
-use crate::exchange::Exchange;
 use crate::handler::body::AnswerBody;
 use crate::handler::router::AppFuture;
 use crate::refusal::{Reason, Refusal};
+use crate::stage::Inbound;
 
 /// The service behind all layers.
 #[derive(Debug, Clone, Copy, Default)]
@@ -23,9 +23,9 @@ pub struct Dispatch;
 
 type Boxed = Pin<Box<dyn Future<Output = Result<Response<AnswerBody>, Refusal>> + Send>>;
 
-impl<B> Service<Request<B>> for Dispatch
+impl<B> Service<Request<Inbound<B>>> for Dispatch
 where
-    B: http_body::Body<Data = Bytes, Error = BoxError> + Send + 'static,
+    B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
     type Response = Response<AnswerBody>;
     type Error = Refusal;
@@ -35,42 +35,43 @@ where
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        let exchange = Exchange::of(&request).cloned();
-        let chosen = exchange.as_ref().and_then(|exchange| exchange.chosen.get());
-        let route = chosen.and_then(|route| route.clone().downcast::<Route>().ok());
-        let (Some(exchange), Some(route)) = (&exchange, route) else {
+    fn call(&mut self, request: Request<Inbound<B>>) -> Self::Future {
+        let (mut parts, body) = request.into_parts();
+        let chosen = body.exchange().and_then(|exchange| Some((exchange, exchange.chosen()?)));
+        let Some((exchange, route)) =
+            chosen.and_then(|(exchange, route)| Some((exchange, route.downcast_ref::<Route>()?)))
+        else {
             return DispatchFuture::refused(Refusal::new(Reason::InternalError, "no route was chosen"));
         };
         match &route.target {
-            Target::App(app) => DispatchFuture::App { inner: app.clone().call(request) },
-            Target::Proxy(_) if is_ambiguous(request.uri().path()) => {
+            Target::App(app) => {
+                let mut app = app.clone();
+                DispatchFuture::App { inner: app.call(Request::from_parts(parts, body)) }
+            }
+            Target::Proxy(_) if is_ambiguous(parts.uri.path()) => {
                 let detail = "the path can be read in more than one way";
                 DispatchFuture::refused(Refusal::new(Reason::InvalidPath, detail))
             }
             Target::Proxy(proxy) => {
-                let (parts, body) = request.into_parts();
-                DispatchFuture::Boxed { inner: Box::pin(proxy.forward(parts, body, exchange.clone())) }
+                let (proxy, exchange) = (proxy.clone(), exchange.clone());
+                DispatchFuture::Boxed { inner: Box::pin(proxy.forward(parts, body, exchange)) }
             }
             Target::Files(files) => {
-                let files = files.clone();
-                let (parts, _) = request.into_parts();
-                let inner = async move {
-                    let path = parts.uri.path().to_owned();
-                    // A path that only meets its route once it is decoded is none that a page of
-                    // these files would hold.
-                    let rest = route
-                        .rest(&path)
-                        .ok_or_else(|| Refusal::new(Reason::InvalidPath, "the path is oddly encoded"))?;
-                    files.serve(&parts, rest).await.map(boxed)
+                // A path that only meets its route once it is decoded is none that a page of
+                // these files would hold.
+                let Some(rest) = route.rest(parts.uri.path()).map(str::to_owned) else {
+                    let refusal = Refusal::new(Reason::InvalidPath, "the path is oddly encoded");
+                    return DispatchFuture::refused(refusal);
                 };
+                let files = files.clone();
+                let inner = async move { files.serve(&parts, &rest).await.map(boxed) };
                 DispatchFuture::Boxed { inner: Box::pin(inner) }
             }
             Target::Fixed(fixed) => {
-                let (parts, _) = request.into_parts();
-                let rest = route.rest(parts.uri.path()).unwrap_or("/");
-                let answer = boxed(fixed.answer(&parts, rest));
-                DispatchFuture::Ready { answer: Some(Ok(answer)) }
+                let rest = || route.rest(parts.uri.path()).unwrap_or("/");
+                let fields = std::mem::take(&mut parts.headers);
+                let answer = fixed.answer(&parts.method, &parts.uri, rest, fields);
+                DispatchFuture::Ready { answer: Some(Ok(answer.map(AnswerBody::whole))) }
             }
             Target::Nothing => {
                 DispatchFuture::refused(Refusal::new(Reason::NotFound, "no route leads to this path"))

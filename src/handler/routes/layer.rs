@@ -1,51 +1,31 @@
 //! Chooses the route.
 
-use std::task::{Context, Poll};
-
 use http::Request;
-use tower::{Layer, Service};
+use http_body::Body;
 
 use super::Routes;
-use crate::exchange::Exchange;
+use crate::stage::{Inbound, Shared, Stage, Stop, alone};
 
 /// Chooses each request's route, and tells the layers further in what it asks of them: both are told
-/// to the request's [`Exchange`], without which there is no route.
+/// to the request's [`Exchange`](crate::exchange::Exchange), without which there is no route.
 #[derive(Debug, Clone)]
 pub struct RouteLayer(pub Routes);
 
-impl<S> Layer<S> for RouteLayer {
-    type Service = Routed<S>;
+alone!(RouteLayer);
 
-    fn layer(&self, inner: S) -> Self::Service {
-        Routed { inner, routes: self.0.clone() }
-    }
-}
+impl Stage for RouteLayer {
+    type Held = ();
 
-/// A service whose requests have a route.
-#[derive(Debug, Clone)]
-pub struct Routed<S> {
-    inner: S,
-    routes: Routes,
-}
-
-impl<S, B> Service<Request<B>> for Routed<S>
-where
-    S: Service<Request<B>>,
-{
-    type Response = S::Response;
-    type Error = S::Error;
-    type Future = S::Future;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        if let Some(exchange) = Exchange::of(&request) {
-            let route = self.routes.choose(&request);
-            exchange.choose(&route.policy);
-            let _ = exchange.chosen.set(route);
+    fn enter<B: Body>(
+        &self,
+        (): &mut (),
+        exchange: Shared<'_>,
+        request: &mut Request<Inbound<B>>,
+    ) -> Result<(), Stop> {
+        if let Some(exchange) = exchange {
+            let route = self.0.choose(request);
+            exchange.choose(route.policy.clone(), route);
         }
-        self.inner.call(request)
+        Ok(())
     }
 }

@@ -6,8 +6,10 @@
 //! its place is for those that come after it.
 
 mod dispatch;
+mod index;
 mod layer;
 mod normal;
+mod prefixes;
 mod table;
 
 use std::sync::Arc;
@@ -19,9 +21,10 @@ use super::static_files::StaticFiles;
 use crate::policy::Policy;
 
 pub use dispatch::{Dispatch, DispatchFuture};
-pub use layer::{RouteLayer, Routed};
+pub use layer::RouteLayer;
 pub(crate) use normal::is_ambiguous;
 pub use normal::normal;
+pub(crate) use prefixes::Prefixes;
 pub use table::{RouteTable, Routes, order};
 
 /// What a route leads to.
@@ -54,7 +57,9 @@ pub struct Route {
 }
 
 impl Route {
-    /// Whether a path, in its [`normal`] spelling, is this route's own or below it.
+    /// Whether a path, in its [`normal`] spelling, is this route's own or below it: what the index of the
+    /// table is measured by.
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn takes(&self, path: &str) -> bool {
         let rest = path.strip_prefix(self.prefix.as_str());
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
@@ -63,6 +68,14 @@ impl Route {
     /// The part of `path` below the route, as the client spelled it, with a slash at its beginning.
     /// `None` where only dots, slashes too many or an encoded one lead there.
     pub(crate) fn rest<'a>(&self, path: &'a str) -> Option<&'a str> {
+        // Most are spelled as the route is.
+        if let Some(rest) = path.strip_prefix(self.prefix.as_str()) {
+            match rest.as_bytes().first() {
+                None => return Some("/"),
+                Some(b'/') => return Some(rest),
+                Some(_) => {}
+            }
+        }
         let segments = self.prefix.matches('/').count();
         let end = path.match_indices('/').nth(segments).map_or(path.len(), |(at, _)| at);
         let (begin, rest) = path.split_at_checked(end)?;

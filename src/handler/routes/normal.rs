@@ -12,10 +12,7 @@ use std::fmt::Write;
 /// SECURITY: an upstream may well do the same. A path that was compared as it is written would
 /// then reach what a route holds by another spelling, past the route's own limits.
 pub fn normal(path: &str) -> Cow<'_, str> {
-    let simple = path.bytes().all(|byte| is_plain(byte) && byte != b';')
-        && !path.contains("//")
-        && !path.contains("/.");
-    if simple {
+    if is_simple(path) {
         return Cow::Borrowed(path);
     }
     let decoded = decode(path);
@@ -30,6 +27,19 @@ pub fn normal(path: &str) -> Cow<'_, str> {
         }
     }
     Cow::Owned(segments.iter().fold(String::new(), |path, segment| path + "/" + segment))
+}
+
+/// Whether a path is in its one spelling already, as nearly all are: what may stand as it is, without
+/// parameters, empty segments, and segments that begin with a dot.
+fn is_simple(path: &str) -> bool {
+    let mut before = 0;
+    path.bytes().all(|byte| {
+        let fits = PLAIN.get(usize::from(byte)).copied().unwrap_or(false)
+            && byte != b';'
+            && (before != b'/' || !matches!(byte, b'/' | b'.'));
+        before = byte;
+        fits
+    })
 }
 
 /// A segment without its parameters.
@@ -58,8 +68,24 @@ pub(crate) fn is_ambiguous(path: &str) -> bool {
 
 /// What may stand in a path as it is (RFC 3986 section 3.3), and the slash.
 fn is_plain(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/".contains(&byte)
+    PLAIN.get(usize::from(byte)).copied().unwrap_or(false)
 }
+
+/// The same, byte by byte.
+#[expect(clippy::indexing_slicing, reason = "evaluated by the compiler, for which a panic is an error")]
+const PLAIN: [bool; 256] = {
+    let (mut plain, mut byte) = ([false; 256], 0_u8);
+    while byte < 128 {
+        plain[byte as usize] = byte.is_ascii_alphanumeric()
+            || matches!(
+                byte,
+                b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b','
+            )
+            || matches!(byte, b';' | b'=' | b':' | b'@' | b'/');
+        byte += 1;
+    }
+    plain
+};
 
 /// Each byte in its one spelling. An encoded slash is one, as it is to many servers; a percent sign
 /// that encodes nothing stays what it is.

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use http::Request;
 
+use super::index::Index;
 use super::normal::normal;
 use super::{Route, Target};
-use crate::host::{host_of, matches};
+use crate::host::host_of;
 
 /// Where a route stands in the table: a host that is named before a wildcard, the longest of these
 /// first, and all of them before any host; then the longest path. So the first route that a request
@@ -27,13 +28,15 @@ pub fn order(host: Option<&str>, path: &str) -> impl Ord + use<> {
 pub struct RouteTable {
     routes: Vec<Arc<Route>>,
     nothing: Arc<Route>,
+    index: Index,
 }
 
 impl RouteTable {
     /// A table of `routes`. Where none fits, `nothing` is the route, whatever its host and path.
     pub fn new(mut routes: Vec<Route>, nothing: Route) -> Self {
         routes.sort_by_key(|route| order(route.host.as_deref(), &route.prefix));
-        Self { routes: routes.into_iter().map(Arc::new).collect(), nothing: Arc::new(nothing) }
+        let routes: Vec<_> = routes.into_iter().map(Arc::new).collect();
+        Self { index: Index::of(&routes), routes, nothing: Arc::new(nothing) }
     }
 
     /// The route for a request.
@@ -45,17 +48,9 @@ impl RouteTable {
         {
             return only;
         }
-        let host = host_of(request);
-        let path = normal(request.uri().path());
-        let fits = |route: &&Arc<Route>| {
-            let here = match (route.host.as_deref(), host) {
-                (None, _) => true,
-                (Some(pattern), Some(host)) => matches(pattern, host),
-                (Some(_), None) => false,
-            };
-            here && route.takes(&path)
-        };
-        self.routes.iter().find(fits).unwrap_or(&self.nothing)
+        let host = if self.index.asks_for_hosts() { host_of(request) } else { None };
+        let place = self.index.find(host, &normal(request.uri().path()));
+        place.and_then(|place| self.routes.get(place)).unwrap_or(&self.nothing)
     }
 
     /// The routes, most specific first.

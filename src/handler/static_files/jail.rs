@@ -5,20 +5,27 @@
 //! holds it below the root while it does (`openat2` with `RESOLVE_BENEATH`), symlinks included.
 //! Who can write in the root can still put another *file* there between two questions, which is
 //! what writing in the root is for; a way out of it he does not get, and what he can make us wait
-//! for in an open is nothing: see [`Jail::regular`].
+//! for in an open is nothing: see [`regular`].
+//!
+//! What the kernel has in memory it is asked for on the spot (`RESOLVE_CACHED`), also that there is no such
+//! name: to have another thread ask costs more than the answer. Only what may take a disk goes to the threads
+//! that may block.
+//!
+//! For one request the root is entered once ([`Visit`]), and what has just been seen to be a file is not looked at
+//! again before it is opened.
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::future::Future;
+use std::future::{Future, ready};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Component, Path, PathBuf};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use rustix::fs::{Mode, OFlags, ResolveFlags, openat, openat2};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};
 use rustix::io::Errno;
 use tower_http::services::fs::Backend;
 
@@ -34,6 +41,9 @@ pub(super) const READ: OFlags =
 /// One line of the log for all that fails in this time: a client can ask for it at will.
 const LOG_EVERY: Duration = Duration::from_secs(1);
 
+/// How a path is opened.
+type Resolve<'a> = &'a dyn Fn(&Path, OFlags) -> io::Result<OwnedFd>;
+
 /// A root and what is below it.
 #[derive(Clone, Debug)]
 pub(super) struct Jail(Arc<Root>);
@@ -45,6 +55,8 @@ struct Root {
     path: PathBuf,
     /// This kernel (or its sandbox: gVisor, an old seccomp profile) has no `openat2`.
     by_foot: AtomicBool,
+    /// It cannot tell what it has in memory (`RESOLVE_CACHED`, since Linux 5.12).
+    forgets: AtomicBool,
     logged: Mutex<Option<Instant>>,
 }
 
@@ -52,13 +64,47 @@ impl Jail {
     /// Fails where `root` is no directory that can be entered.
     pub(super) fn new(root: &Path) -> io::Result<Self> {
         let path = std::path::absolute(root.canonicalize().map(|_| root)?)?;
-        let jail = Self(Arc::new(Root { path, by_foot: AtomicBool::new(false), logged: Mutex::new(None) }));
+        let (by_foot, forgets) = (AtomicBool::new(false), AtomicBool::new(false));
+        let jail = Self(Arc::new(Root { path, by_foot, forgets, logged: Mutex::new(None) }));
         jail.enter()?;
         Ok(jail)
     }
 
     fn enter(&self) -> io::Result<OwnedFd> {
         Ok(rustix::fs::open(&self.0.path, NAME | OFlags::DIRECTORY, Mode::empty())?)
+    }
+
+    /// Whether the kernel can be asked for what it has in memory.
+    pub(super) fn tells(&self) -> Result<(), Errno> {
+        let cannot = self.0.by_foot.load(Ordering::Relaxed) || self.0.forgets.load(Ordering::Relaxed);
+        if cannot { Err(Errno::AGAIN) } else { Ok(()) }
+    }
+
+    /// Enters the root, if the kernel can without waiting for a disk. It says so by EAGAIN where it cannot, or cannot
+    /// tell.
+    fn enter_cached(&self) -> Result<OwnedFd, Errno> {
+        self.tells()?;
+        let root = openat2(CWD, &self.0.path, NAME | OFlags::DIRECTORY, Mode::empty(), ResolveFlags::CACHED);
+        // That there is none is for the way that may wait to find out, and for the operator to see.
+        root.map_err(|error| self.again(error))
+    }
+
+    /// Opens what `path` leads to below `root`, likewise; or knows that nothing is there.
+    fn resolve_cached(&self, root: &OwnedFd, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
+        self.tells()?;
+        let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS | ResolveFlags::CACHED;
+        match openat2(root, path, flags, Mode::empty(), beneath) {
+            Err(error) if error != Errno::NOENT => Err(self.again(error)),
+            found => found,
+        }
+    }
+
+    /// What else is wrong is found out, and told, by the way that may wait.
+    fn again(&self, error: Errno) -> Errno {
+        if matches!(error, Errno::INVAL | Errno::NOSYS | Errno::PERM) {
+            self.0.forgets.store(true, Ordering::Relaxed);
+        }
+        Errno::AGAIN
     }
 
     /// Opens what `path` leads to, below the root or not at all.
@@ -95,25 +141,9 @@ impl Jail {
         Ok(openat(&folder, last, flags | OFlags::NOFOLLOW, Mode::empty())?)
     }
 
-    fn look(&self, path: &Path) -> io::Result<Facts> {
-        let facts = Facts::of(path, &File::from(self.resolve(path, NAME)?).metadata()?);
-        if facts.directory || facts.regular { Ok(facts) } else { Err(Errno::NOENT.into()) }
-    }
-
-    /// Opens a regular file. Anything else is not even opened: opening a FIFO waits for a writer,
-    /// and opening a device may do anything.
-    fn regular(&self, path: &Path) -> io::Result<Opened> {
-        if !self.look(path)?.regular {
-            return Err(Errno::NOENT.into());
-        }
-        let file = File::from(self.resolve(path, READ)?);
-        let facts = Facts::of(path, &file.metadata()?);
-        if facts.regular { Ok(Opened::new(file, facts)) } else { Err(Errno::NOENT.into()) }
-    }
-
     /// Fails where `path` leads to no file.
     pub(super) fn expect_file(&self, path: &Path) -> io::Result<()> {
-        self.regular(path).map(|_| ())
+        regular(path, false, &|path, flags| self.resolve(path, flags)).map(|_| ())
     }
 
     /// Whatever makes this path no file for us reads "not found", so that `ServeDir` tries the
@@ -153,19 +183,6 @@ impl Jail {
         due
     }
 
-    /// Asks the file system where nobody waits but this request.
-    fn ask<T: Send + 'static>(
-        &self,
-        path: PathBuf,
-        question: fn(&Self, &Path) -> io::Result<T>,
-    ) -> Pin<Box<dyn Future<Output = io::Result<T>> + Send>> {
-        let jail = self.clone();
-        Box::pin(async move {
-            let ask = move || jail.settle(&path, question(&jail, &path));
-            tokio::task::spawn_blocking(ask).await.map_err(io::Error::other)?
-        })
-    }
-
     #[cfg(test)]
     pub(super) fn root(&self) -> &Path {
         &self.0.path
@@ -178,17 +195,112 @@ impl Jail {
     }
 }
 
-impl Backend for Jail {
+/// What a path is: a folder or a file, or nothing to us.
+fn look(path: &Path, _: bool, how: Resolve<'_>) -> io::Result<Facts> {
+    let facts = Facts::of(path, &File::from(how(path, NAME)?).metadata()?);
+    if facts.directory || facts.regular { Ok(facts) } else { Err(Errno::NOENT.into()) }
+}
+
+/// Opens a regular file. Anything else is not even opened: opening a FIFO waits for a writer, and opening a device may
+/// do anything. So it is looked at first, unless it was `seen` just now.
+fn regular(path: &Path, seen: bool, how: Resolve<'_>) -> io::Result<Opened> {
+    if !seen && !look(path, seen, how)?.regular {
+        return Err(Errno::NOENT.into());
+    }
+    let file = File::from(how(path, READ)?);
+    let facts = Facts::of(path, &file.metadata()?);
+    if facts.regular { Ok(Opened::new(file, facts)) } else { Err(Errno::NOENT.into()) }
+}
+
+/// The jail for one request, which asks more than once.
+#[derive(Clone, Debug)]
+pub(super) struct Visit(Arc<Seen>);
+
+#[derive(Debug)]
+struct Seen {
+    jail: Jail,
+    /// Where it was entered, on the spot.
+    root: OnceLock<OwnedFd>,
+    /// What was seen there last, and was a file.
+    file: Mutex<Option<PathBuf>>,
+    opened: Mutex<Option<Opened>>,
+}
+
+/// What is asked of a path that was, or was not, seen to be a file just now.
+type Question<T> = fn(&Path, bool, Resolve<'_>) -> io::Result<T>;
+/// What comes of it.
+type Asking<T> = Pin<Box<dyn Future<Output = io::Result<T>> + Send>>;
+
+impl Visit {
+    pub(super) fn of(jail: &Jail) -> Self {
+        let (root, file, opened) = (OnceLock::new(), Mutex::default(), Mutex::default());
+        Self(Arc::new(Seen { jail: jail.clone(), root, file, opened }))
+    }
+
+    /// What was opened last.
+    pub(super) fn opened(&self) -> Option<Opened> {
+        lock(&self.0.opened).clone()
+    }
+
+    fn resolve_cached(&self, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
+        let jail = &self.0.jail;
+        let root = match self.0.root.get() {
+            Some(root) => root,
+            None => {
+                let root = jail.enter_cached()?;
+                self.0.root.get_or_init(|| root)
+            }
+        };
+        jail.resolve_cached(root, path, flags)
+    }
+
+    /// Asks the file system: here, if it knows the answer by heart, else where nobody waits but this request.
+    fn ask<T: Send + 'static>(
+        &self,
+        path: PathBuf,
+        question: Question<T>,
+        answered: fn(&Self, &Path, &T),
+    ) -> Asking<T> {
+        let seen = lock(&self.0.file).as_ref().is_some_and(|file| *file == path);
+        match question(&path, seen, &|path, flags| Ok(self.resolve_cached(path, flags)?)) {
+            Ok(answer) => {
+                answered(self, &path, &answer);
+                return Box::pin(ready(Ok(answer)));
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Box::pin(ready(Err(error))),
+            Err(_) => {}
+        }
+        let visit = self.clone();
+        Box::pin(async move {
+            let jail = visit.0.jail.clone();
+            let ask = move || {
+                let how = |path: &Path, flags| jail.resolve(path, flags);
+                let found = question(&path, seen, &how);
+                (jail.settle(&path, found), path)
+            };
+            let (answer, path) = tokio::task::spawn_blocking(ask).await.map_err(io::Error::other)?;
+            answer.inspect(|answer| answered(&visit, &path, answer))
+        })
+    }
+}
+
+fn lock<T>(what: &Mutex<T>) -> MutexGuard<'_, T> {
+    what.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Backend for Visit {
     type File = Opened;
     type Metadata = Facts;
-    type OpenFuture = Pin<Box<dyn Future<Output = io::Result<Opened>> + Send>>;
-    type MetadataFuture = Pin<Box<dyn Future<Output = io::Result<Facts>> + Send>>;
+    type OpenFuture = Asking<Opened>;
+    type MetadataFuture = Asking<Facts>;
 
     fn open(&self, path: PathBuf) -> Self::OpenFuture {
-        self.ask(path, Self::regular)
+        self.ask(path, regular, |visit, _, opened| *lock(&visit.0.opened) = Some(opened.clone()))
     }
 
     fn metadata(&self, path: PathBuf) -> Self::MetadataFuture {
-        self.ask(path, Self::look)
+        self.ask(path, look, |visit, path, facts| {
+            *lock(&visit.0.file) = facts.regular.then(|| path.to_owned());
+        })
     }
 }

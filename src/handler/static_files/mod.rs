@@ -7,6 +7,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -14,10 +15,11 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use rustix::io::Errno;
 use tower_http::services::ServeDir;
-use tower_http::services::fs::{DefaultServeDirFallback, ServeFileSystemResponseBody};
 
 use self::content::Content;
-use self::jail::Jail;
+use self::jail::{Jail, Visit};
+use self::opened::Opened;
+use crate::body::file::FilePart;
 use crate::refusal::{Reason, Refusal};
 
 mod ask;
@@ -28,9 +30,8 @@ pub(crate) mod path;
 #[cfg(test)]
 mod tests;
 
-/// Bytes read from a file at a time. An answer holds no more than two of these, and what the
-/// connection has taken of a third.
-const CHUNK: usize = 64 * 1024;
+/// Parts from this size on may be sent without being read: what is smaller costs less in one write with the head.
+const SENT: u64 = 32 * 1024;
 
 /// What is served, and how.
 #[derive(Debug, Clone)]
@@ -52,8 +53,6 @@ pub struct FilesOptions {
 /// The files of one root.
 #[derive(Debug, Clone)]
 pub struct StaticFiles {
-    files: ServeDir<DefaultServeDirFallback, Jail>,
-    #[cfg(test)]
     jail: Jail,
     cache_control: Option<HeaderValue>,
     /// As a path of a URL.
@@ -61,7 +60,8 @@ pub struct StaticFiles {
     precompressed: bool,
 }
 
-type Found = Response<ServeFileSystemResponseBody>;
+/// What `ServeDir` answers, with the file that it would read.
+type Found = Response<Option<Opened>>;
 
 impl StaticFiles {
     /// Fails where the root is no folder or the fallback no file in it.
@@ -78,21 +78,7 @@ impl StaticFiles {
             }
             None => None,
         };
-        // The jail is the root: `ServeDir` only ever sees what is below.
-        let mut files = ServeDir::with_backend("", jail.clone())
-            .with_buf_chunk_size(CHUNK)
-            .ignore_multi_range_requests(true);
-        if precompressed {
-            files = files.precompressed_br().precompressed_gzip().precompressed_zstd();
-        }
-        Ok(Self {
-            files,
-            #[cfg(test)]
-            jail,
-            cache_control,
-            fallback,
-            precompressed,
-        })
+        Ok(Self { jail, cache_control, fallback, precompressed })
     }
 
     /// Answers with the file at `path`: the part below the route, beginning with `/`, still
@@ -145,9 +131,17 @@ impl StaticFiles {
     }
 
     async fn call(&self, request: http::Request<()>) -> Result<Option<Found>, Refusal> {
-        match self.files.clone().try_call(request).await {
+        // The jail is the root: `ServeDir` only ever sees what is below. It reads nothing, and needs no room to.
+        let visit = Visit::of(&self.jail);
+        let mut files = ServeDir::with_backend("", visit.clone())
+            .with_buf_chunk_size(0)
+            .ignore_multi_range_requests(true);
+        if self.precompressed {
+            files = files.precompressed_br().precompressed_gzip().precompressed_zstd();
+        }
+        match files.try_call(request).await {
             Ok(found) if found.status() == StatusCode::NOT_FOUND => Ok(None),
-            Ok(found) => Ok(Some(found)),
+            Ok(found) => Ok(Some(found.map(|_| visit.opened()))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(failed(&error)),
         }
@@ -159,7 +153,7 @@ impl StaticFiles {
         found: Found,
         cache_control: Option<&HeaderValue>,
     ) -> Result<Response<Body>, Refusal> {
-        let (mut parts, body) = found.into_parts();
+        let (mut parts, opened) = found.into_parts();
         let headers = &mut parts.headers;
         match parts.status {
             StatusCode::OK | StatusCode::PARTIAL_CONTENT | StatusCode::NOT_MODIFIED => {
@@ -183,13 +177,17 @@ impl StaticFiles {
             }
         }
         let size = headers.get(header::CONTENT_LENGTH).and_then(|size| size.to_str().ok()?.parse().ok());
-        Ok(Response::from_parts(
-            parts,
-            match size {
-                Some(size) if request.method == Method::GET => Body::new(Content::new(body, size)),
-                _ => Body::empty(),
-            },
-        ))
+        let body = match (size, opened) {
+            (Some(size), Some(opened)) if request.method == Method::GET => {
+                let part = Arc::new(FilePart::new(opened.file.clone(), opened.id(), opened.position(), size));
+                if size >= SENT {
+                    parts.extensions.insert(part.clone());
+                }
+                Body::new(Content::new(part))
+            }
+            _ => Body::empty(),
+        };
+        Ok(Response::from_parts(parts, body))
     }
 }
 

@@ -1,14 +1,20 @@
 //! An open file and what is known of it.
 
+use std::fs::File;
 use std::future::{Ready, ready};
 use std::io::{self, SeekFrom};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
 use tokio::io::{AsyncRead, AsyncSeek, ReadBuf};
-use tower_http::services::fs::{File, Metadata};
+use tower_http::services::fs;
+
+use crate::body::file::FileId;
 
 /// What `ServeDir` makes the fields of the answer of.
 #[derive(Clone, Copy, Debug)]
@@ -17,6 +23,7 @@ pub(super) struct Facts {
     pub(super) regular: bool,
     modified: Option<SystemTime>,
     size: u64,
+    id: FileId,
 }
 
 impl Facts {
@@ -26,6 +33,7 @@ impl Facts {
             regular: metadata.is_file(),
             modified: metadata.modified().ok().map(|time| told_apart(path, time)),
             size: metadata.len(),
+            id: (metadata.dev(), metadata.ino()),
         }
     }
 }
@@ -46,7 +54,7 @@ fn told_apart(path: &Path, time: SystemTime) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::new(since.as_secs(), nanoseconds)
 }
 
-impl Metadata for Facts {
+impl fs::Metadata for Facts {
     fn is_dir(&self) -> bool {
         self.directory
     }
@@ -60,20 +68,31 @@ impl Metadata for Facts {
     }
 }
 
-/// A regular file below the root. Its reads go to the threads that may block.
-#[derive(Debug)]
+/// A regular file below the root. Clones share the place that `ServeDir` wants to begin at; it does not read itself:
+/// see [`Content`](super::content::Content).
+#[derive(Clone, Debug)]
 pub(super) struct Opened {
-    file: tokio::fs::File,
+    pub(super) file: Arc<File>,
     facts: Facts,
+    position: Arc<AtomicU64>,
 }
 
 impl Opened {
-    pub(super) fn new(file: std::fs::File, facts: Facts) -> Self {
-        Self { file: file.into(), facts }
+    pub(super) fn new(file: File, facts: Facts) -> Self {
+        Self { file: Arc::new(file), facts, position: Arc::default() }
+    }
+
+    pub(super) fn id(&self) -> FileId {
+        self.facts.id
+    }
+
+    /// Where to begin.
+    pub(super) fn position(&self) -> u64 {
+        self.position.load(Ordering::Relaxed)
     }
 }
 
-impl File for Opened {
+impl fs::File for Opened {
     type Metadata = Facts;
     type MetadataFuture<'a> = Ready<io::Result<Facts>>;
 
@@ -83,21 +102,24 @@ impl File for Opened {
 }
 
 impl AsyncRead for Opened {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.file).poll_read(cx, buffer)
+    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Err(io::ErrorKind::Unsupported.into()))
     }
 }
 
 impl AsyncSeek for Opened {
-    fn start_seek(mut self: Pin<&mut Self>, position: SeekFrom) -> io::Result<()> {
-        Pin::new(&mut self.file).start_seek(position)
+    fn start_seek(self: Pin<&mut Self>, position: SeekFrom) -> io::Result<()> {
+        let (from, by) = match position {
+            SeekFrom::Start(position) => (position, 0),
+            SeekFrom::Current(by) => (self.position(), by),
+            SeekFrom::End(by) => (self.facts.size, by),
+        };
+        let position = from.checked_add_signed(by).ok_or(io::ErrorKind::InvalidInput)?;
+        self.position.store(position, Ordering::Relaxed);
+        Ok(())
     }
 
-    fn poll_complete(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<u64>> {
-        Pin::new(&mut self.file).poll_complete(cx)
+    fn poll_complete(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<u64>> {
+        Poll::Ready(Ok(self.position()))
     }
 }

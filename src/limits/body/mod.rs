@@ -9,22 +9,21 @@
 mod verdict;
 mod watched;
 
-use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
-use tower::{Layer, Service};
 
 use crate::body::BoxError;
-use crate::exchange::Exchange;
 use crate::memory::MemoryAccount;
 use crate::policy::Policy;
 use crate::refusal::{Reason, Refusal};
+use crate::stage::{Came, Inbound, Outbound, Shared, Stage, Stop, alone};
 use crate::units::Rate;
 
-pub use verdict::{Verdict, VerdictBody, VerdictFuture};
-pub use watched::WatchedBody;
+pub use verdict::Verdict;
+use watched::BodyWatch;
 
 /// What a request body may cost.
 #[derive(Debug, Clone)]
@@ -56,51 +55,64 @@ impl BodyLimitsLayer {
     }
 }
 
-impl<S> Layer<S> for BodyLimitsLayer {
-    type Service = BodyLimits<S>;
+alone!(BodyLimitsLayer);
 
-    fn layer(&self, inner: S) -> Self::Service {
-        BodyLimits { inner, limits: self.clone() }
-    }
-}
+impl Stage for BodyLimitsLayer {
+    /// Nothing where the body is known to be empty.
+    type Held = Option<Verdict>;
 
-/// A service whose request bodies are watched.
-#[derive(Debug, Clone)]
-pub struct BodyLimits<S> {
-    inner: S,
-    limits: BodyLimitsLayer,
-}
-
-impl<S, B, R> Service<Request<B>> for BodyLimits<S>
-where
-    S: Service<Request<WatchedBody<B>>, Response = Response<R>, Error = Refusal>,
-    B: Body,
-    B::Error: Into<BoxError>,
-{
-    type Response = Response<VerdictBody<R>>;
-    type Error = Refusal;
-    type Future = VerdictFuture<S::Future>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Refusal>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        if request.body().is_end_stream() {
-            return VerdictFuture::unwatched(self.inner.call(request.map(WatchedBody::empty)));
+    fn enter<B: Body>(
+        &self,
+        held: &mut Self::Held,
+        exchange: Shared<'_>,
+        request: &mut Request<Inbound<B>>,
+    ) -> Result<(), Stop> {
+        if request.body().inner().is_end_stream() {
+            return Ok(());
         }
         // The declared length is judged before a byte of the body is read, and so before a
         // client that expects 100 Continue is told to send it.
-        let exchange = Exchange::of(&request).cloned();
-        let policy = exchange.as_ref().and_then(|exchange| exchange.policy());
-        let limits = policy.map_or_else(|| self.limits.clone(), |policy| self.limits.of(policy));
-        if request.body().size_hint().lower() > limits.max_size {
-            return VerdictFuture::refused(limits.too_large());
+        let policy = exchange.and_then(|exchange| exchange.policy());
+        let limits = policy.map_or_else(|| self.clone(), |policy| self.of(policy));
+        if request.body().inner().size_hint().lower() > limits.max_size {
+            return Err(limits.too_large().into());
         }
-        let share = exchange.as_ref().and_then(|exchange| exchange.share.clone());
+        let share = exchange.and_then(|exchange| exchange.share.clone());
         let verdict = Verdict::new(limits.memory.as_ref().map(|memory| memory.open(share)));
-        let request = request.map(|body| WatchedBody::new(body, limits, verdict.clone(), exchange));
-        VerdictFuture::watched(self.inner.call(request), verdict)
+        *held = Some(verdict.clone());
+        request.body_mut().watched(Box::new(BodyWatch::new(limits, verdict, exchange.cloned())));
+        Ok(())
+    }
+
+    fn leave<B>(
+        &self,
+        held: &mut Self::Held,
+        _: Shared<'_>,
+        _: &mut Response<Outbound<B>>,
+    ) -> Result<(), Refusal>
+    where
+        B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+    {
+        held.as_ref().and_then(Verdict::get).map_or(Ok(()), |refusal| Err(refusal.clone()))
+    }
+
+    fn refused(&self, held: &mut Self::Held, refusal: &mut Refusal) {
+        if let Some(found) = held.as_ref().and_then(Verdict::get) {
+            *refusal = found.clone();
+        }
+    }
+
+    /// A response body is cut off once the request body turns out bad: a client must never take an
+    /// answer to half its request for a whole one.
+    fn frame(&self, held: &mut Self::Held, frame: &mut Came) {
+        if let Some(refusal) = held.as_ref().and_then(Verdict::get) {
+            *frame = Some(Err(refusal.clone().into()));
+        }
+    }
+
+    fn may_end(&self, held: &Self::Held) -> bool {
+        // The last piece may not be announced as the last while it could still be overruled.
+        held.as_ref().is_none_or(|verdict| verdict.get().is_none())
     }
 }
 

@@ -1,4 +1,5 @@
 use std::convert::Infallible;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -51,7 +52,7 @@ impl<T, F: FnMut(&mut Context<'_>) -> Poll<Option<T>> + Unpin> tokio_stream::Str
 }
 
 async fn answer(body: impl Body<Data = Bytes, Error = Infallible> + Send + 'static) -> Result<(), Reason> {
-    let handler = tower::service_fn(|request: Request<WatchedBody<_>>| async move {
+    let handler = tower::service_fn(|request: Request<Inbound<_>>| async move {
         // A handler that swallows the error and says everything is fine.
         let _: Result<_, BoxError> = BodyExt::collect(request.into_body()).await;
         Ok(Response::new(Full::new(Bytes::new())))
@@ -95,9 +96,10 @@ async fn a_drip_does_not_put_off_a_clock_that_is_looked_at_again() {
 async fn an_answer_under_way_is_cut_off() {
     let (sender, mut receiver) = mpsc::channel::<Result<Frame<Bytes>, Infallible>>(4);
     let body = Box::pin(StreamBody::new(futures_stream(move |cx: &mut Context<'_>| receiver.poll_recv(cx))));
-    let echo = tower::service_fn(|request: Request<WatchedBody<_>>| async move {
-        Ok(Response::new(request.into_body()))
-    });
+    let echo =
+        tower::service_fn(
+            |request: Request<Inbound<_>>| async move { Ok(Response::new(request.into_body())) },
+        );
     let mut answer = LIMITS.layer(echo).call(Request::new(body)).await.unwrap().into_body();
     sender.send(Ok(Frame::data(Bytes::from("12345")))).await.unwrap();
     assert!(answer.frame().await.unwrap().is_ok());
@@ -109,11 +111,11 @@ async fn an_answer_under_way_is_cut_off() {
 #[tokio::test]
 async fn a_body_is_charged_until_its_answer_is_over() {
     // What a body takes in the hands of who collects it, beyond what its connection's buffers hold.
-    const HELD: u64 = 32_000 + 4_000 + PIECE - BUFFERED;
+    const HELD: u64 = 32_000 + 16_000 + PIECE - BUFFERED;
     // Bodies may fill seven eighths of it.
     let memory = MemoryAccount::new(2 * HELD);
     let limits = BodyLimitsLayer { memory: Some(memory.clone()), max_size: 64_000, ..LIMITS };
-    let drain = tower::service_fn(|request: Request<WatchedBody<_>>| async move {
+    let drain = tower::service_fn(|request: Request<Inbound<_>>| async move {
         let _: Result<_, BoxError> = BodyExt::collect(request.into_body()).await;
         Ok(Response::new(Full::new(Bytes::from_static(b"done"))))
     });
@@ -133,7 +135,7 @@ async fn a_piece_that_is_held_holds_nothing_but_itself() {
         let read = Bytes::from(vec![0; 8192]);
         let piece = read.slice(..1);
         let limits = BodyLimitsLayer { memory: held.then(|| MemoryAccount::new(1 << 20)), ..LIMITS };
-        let handler = tower::service_fn(|request: Request<WatchedBody<_>>| async move {
+        let handler = tower::service_fn(|request: Request<Inbound<_>>| async move {
             let collected: Result<_, BoxError> = BodyExt::collect(request.into_body()).await;
             Ok(Response::new(Full::new(collected.expect("a body").to_bytes())))
         });

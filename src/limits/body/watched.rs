@@ -6,8 +6,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http_body::{Body, Frame, SizeHint};
-use pin_project_lite::pin_project;
 use tokio::time::Instant;
 
 use super::{BodyLimitsLayer, Verdict};
@@ -17,22 +15,14 @@ use crate::exchange::Exchange;
 use crate::memory::BUFFERED;
 use crate::pace::Pace;
 use crate::refusal::{Reason, Refusal};
+use crate::stage::{Came, Watch};
 
-pin_project! {
-    /// Counts the bytes that go by and times the pauses between them.
-    ///
-    /// Only time in which the handler waits for the client is counted: a handler that reads
-    /// slowly makes no client slow. A body whose bytes are there when asked for costs no clock.
-    #[derive(Debug)]
-    pub struct WatchedBody<B> {
-        #[pin]
-        body: B,
-        watch: Option<Box<Watch>>,
-    }
-}
-
+/// Counts the bytes that go by and times the pauses between them.
+///
+/// Only time in which the handler waits for the client is counted: a handler that reads
+/// slowly makes no client slow. A body whose bytes are there when asked for costs no clock.
 #[derive(Debug)]
-struct Watch {
+pub(super) struct BodyWatch {
     limits: BodyLimitsLayer,
     verdict: Verdict,
     exchange: Option<Arc<Exchange>>,
@@ -52,40 +42,16 @@ struct Pause {
     reason: Reason,
 }
 
-impl<B> WatchedBody<B> {
-    /// A body that is known to be empty needs no watch.
-    pub(super) fn empty(body: B) -> Self {
-        Self { body, watch: None }
-    }
-
-    pub(super) fn new(
-        body: B,
-        limits: BodyLimitsLayer,
-        verdict: Verdict,
-        exchange: Option<Arc<Exchange>>,
-    ) -> Self {
-        let pace = limits.min_rate.map(|rate| Pace::new(rate, 0));
-        Self {
-            body,
-            watch: Some(Box::new(Watch {
-                limits,
-                verdict,
-                exchange,
-                size: 0,
-                buffered: BUFFERED,
-                pace,
-                pause: None,
-                clock: None,
-            })),
-        }
-    }
-}
-
 /// What a piece of a body may take beside its bytes, in the hands of who collects them: a chunk or
 /// frame may hold as little as one.
 pub(super) const PIECE: u64 = 128;
 
-impl Watch {
+impl BodyWatch {
+    pub(super) fn new(limits: BodyLimitsLayer, verdict: Verdict, exchange: Option<Arc<Exchange>>) -> Self {
+        let pace = limits.min_rate.map(|rate| Pace::new(rate, 0));
+        Self { limits, verdict, exchange, size: 0, buffered: BUFFERED, pace, pause: None, clock: None }
+    }
+
     /// Ends the body with a refusal.
     fn refuse(&self, refusal: Refusal) -> BoxError {
         // An HTTP/1 connection whose body is not read to its end cannot carry another request.
@@ -107,8 +73,10 @@ impl Watch {
         if let Some(pace) = &mut self.pace {
             pace.moved(bytes);
         }
-        // Allocators round up, and buffers are not quite full.
-        let held = bytes + bytes / 8 + PIECE;
+        // SECURITY: allocators round up, buffers are not quite full, and what is freed between pieces is often of
+        // no use for the next: under thousands of uploads that come and go a fifth more is resident than
+        // is held of everything, and all of that is put on the bodies.
+        let held = bytes + bytes / 2 + PIECE;
         let paid = held.min(self.buffered);
         self.buffered -= paid;
         if held == paid {
@@ -172,49 +140,34 @@ impl Watch {
     }
 }
 
-impl<B> Body for WatchedBody<B>
-where
-    B: Body<Data = Bytes>,
-    B::Error: Into<BoxError>,
-{
-    type Data = Bytes;
-    type Error = BoxError;
+impl Watch for BodyWatch {
+    fn found(&self) -> Option<BoxError> {
+        self.verdict.get().map(|refusal| refusal.clone().into())
+    }
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let mut this = self.project();
-        let Some(watch) = this.watch else {
-            return this.body.poll_frame(cx).map(|frame| frame.map(|frame| frame.map_err(Into::into)));
-        };
-        // What was found once stays found, however often the handler asks again.
-        if let Some(refusal) = watch.verdict.get() {
-            return Poll::Ready(Some(Err(refusal.clone().into())));
-        }
-        match this.body.as_mut().poll_frame(cx) {
-            Poll::Pending => watch.pause(cx).map(|error| Some(Err(error))),
+    fn came(&mut self, came: Poll<Came>, is_last: bool, cx: &mut Context<'_>) -> Poll<Came> {
+        match came {
+            Poll::Pending => self.pause(cx).map(|error| Some(Err(error))),
             Poll::Ready(None) => {
-                watch.pause_ends();
-                watch.body_ends();
+                self.pause_ends();
+                self.body_ends();
                 Poll::Ready(None)
             }
             Poll::Ready(Some(Ok(frame))) => {
-                watch.pause_ends();
-                if this.body.is_end_stream() {
-                    watch.body_ends();
+                self.pause_ends();
+                if is_last {
+                    self.body_ends();
                 }
                 let bytes = frame.data_ref().map_or(0, Bytes::len) as u64;
-                if watch.limits.memory.is_none() {
-                    return Poll::Ready(Some(watch.arrived(bytes).map(|()| frame)));
+                if self.limits.memory.is_none() {
+                    return Poll::Ready(Some(self.arrived(bytes).map(|()| frame)));
                 }
                 // SECURITY: a piece is a part of what it was read into, and holds all of that: a body that
                 // comes byte by byte would hold a read buffer for each. What is charged is what is held.
                 let alone = |data: Bytes| Bytes::copy_from_slice(&data);
-                Poll::Ready(Some(watch.arrived(bytes).map(|()| frame.map_data(alone))))
+                Poll::Ready(Some(self.arrived(bytes).map(|()| frame.map_data(alone))))
             }
             Poll::Ready(Some(Err(error))) => {
-                let error = error.into();
                 if is_cancelled(&*error) {
                     // The client took its request back: nobody is left to be refused.
                     return Poll::Ready(Some(Err(error)));
@@ -224,17 +177,9 @@ where
                     Reason::MalformedRequest,
                     "the request body is malformed, is mostly framing, or ended before its end",
                 );
-                Poll::Ready(Some(Err(watch.refuse(refusal))))
+                Poll::Ready(Some(Err(self.refuse(refusal))))
             }
         }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }
 

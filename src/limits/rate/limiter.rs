@@ -5,7 +5,7 @@ use std::hash::BuildHasher;
 use std::net::IpAddr;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -39,7 +39,9 @@ struct Inner {
 struct Tables {
     // SECURITY: a random hasher, since clients choose their addresses (RFC 4941, botnets).
     hasher: RandomState,
-    shards: Box<[Shard]>,
+    /// Made for the first client: a route that nobody asks for holds none.
+    shards: OnceLock<Box<[Shard]>>,
+    count: usize,
     max_keys: usize,
 }
 
@@ -47,20 +49,20 @@ impl Tables {
     fn new(max_keys: usize) -> Self {
         let count = if max_keys < EXACT_BELOW { 1 } else { SHARDS };
         let capacity = NonZeroUsize::new(max_keys / count).unwrap_or(NonZeroUsize::MIN);
-        // Unbounded at birth and bounded by hand: the bounded constructor would reserve it all.
-        let table = || Mutex::new(LruCache::unbounded_with_hasher(RandomState::new()));
-        let shards: Box<[Shard]> = (0..count).map(|_| table()).collect();
-        Self { hasher: RandomState::new(), shards, max_keys: capacity.get() }
+        Self { hasher: RandomState::new(), shards: OnceLock::new(), count, max_keys: capacity.get() }
     }
 
     fn shard(&self, key: ClientKey) -> Option<MutexGuard<'_, LruCache<ClientKey, Bucket, RandomState>>> {
-        let index = match self.shards.len() {
+        // Unbounded at birth and bounded by hand: the bounded constructor would reserve it all.
+        let table = || Mutex::new(LruCache::unbounded_with_hasher(RandomState::new()));
+        let shards = self.shards.get_or_init(|| (0..self.count).map(|_| table()).collect());
+        let index = match self.count {
             1 => 0,
             // The low bits decide, so that a narrower usize loses nothing.
             #[expect(clippy::cast_possible_truncation, reason = "a hash is as good cut short")]
             _ => self.hasher.hash_one(key) as usize % SHARDS,
         };
-        self.shards.get(index).map(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner))
+        shards.get(index).map(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -115,7 +117,7 @@ impl RateLimiter {
     pub fn census(&self) -> (usize, usize) {
         let now = self.now();
         let tables = self.0.tables.load();
-        tables.shards.iter().fold((0, 0), |(keys, blocked), shard| {
+        tables.shards.get().into_iter().flatten().fold((0, 0), |(keys, blocked), shard| {
             let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
             let now_blocked = shard.iter().filter(|(_, bucket)| bucket.is_blocked(now)).count();
             (keys + shard.len(), blocked + now_blocked)
@@ -160,6 +162,15 @@ mod tests {
         assert!(!passes(&limiter, "1.1.1.1"));
         assert!(passes(&limiter, "1.1.1.2"), "was forgotten");
         assert_eq!(limiter.census().0, 2);
+    }
+
+    #[tokio::test]
+    async fn a_limiter_that_nobody_asked_holds_no_table() {
+        let limiter = RateLimiter::new(Some(policy(10_000)));
+        assert_eq!(limiter.census(), (0, 0));
+        assert!(limiter.0.tables.load().shards.get().is_none());
+        assert!(passes(&limiter, "1.1.1.1"));
+        assert_eq!(limiter.census().0, 1);
     }
 
     #[tokio::test]

@@ -8,19 +8,17 @@ mod bucket;
 mod limiter;
 
 use std::collections::HashMap;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Request, Response};
-use pin_project_lite::pin_project;
-use tower::{Layer, Service};
+use http_body::Body;
 
-use crate::exchange::Exchange;
+use crate::body::BoxError;
 use crate::refusal::{Reason, Refusal, whole_seconds};
+use crate::stage::{Inbound, Outbound, Shared, Stage, Stop, alone};
 
 pub use bucket::{Allowance, Policy};
 pub use limiter::RateLimiter;
@@ -63,20 +61,7 @@ impl RouteLimiters {
     }
 }
 
-impl<S> Layer<S> for RateLimitLayer {
-    type Service = RateLimit<S>;
-
-    fn layer(&self, inner: S) -> Self::Service {
-        RateLimit { inner, limits: self.clone() }
-    }
-}
-
-/// A service behind a rate limit.
-#[derive(Debug, Clone)]
-pub struct RateLimit<S> {
-    inner: S,
-    limits: RateLimitLayer,
-}
+alone!(RateLimitLayer);
 
 /// The two fields that tell a client where it stands.
 #[derive(Debug)]
@@ -87,13 +72,25 @@ pub struct Fields {
 
 impl Fields {
     fn new(policy: &Policy, remaining: u64, reset: Duration) -> Self {
-        let (quota, window) = (policy.max_requests, whole_seconds(policy.window));
-        let value = |text: String| HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static(""));
         Self {
-            policy: value(format!("\"default\";q={quota};w={window}")),
-            limit: value(format!("\"default\";r={remaining};t={}", whole_seconds(reset))),
+            policy: value("q", policy.max_requests, "w", whole_seconds(policy.window)),
+            limit: value("r", remaining, "t", whole_seconds(reset)),
         }
     }
+}
+
+/// `"default";first=number;second=number`
+fn value(first: &str, number: u64, second: &str, other: u64) -> HeaderValue {
+    // Written for every answer while the limit is on, and so without the machinery of `format!`.
+    let mut text = Vec::with_capacity(56);
+    text.extend_from_slice(b"\"default\"");
+    for (name, number) in [(first, number), (second, other)] {
+        text.push(b';');
+        text.extend_from_slice(name.as_bytes());
+        text.push(b'=');
+        text.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+    }
+    HeaderValue::from_maybe_shared(Bytes::from(text)).unwrap_or(HeaderValue::from_static(""))
 }
 
 fn refusal(policy: &Policy, retry_after: Duration, blocked: bool) -> Refusal {
@@ -106,85 +103,78 @@ fn refusal(policy: &Policy, retry_after: Duration, blocked: bool) -> Refusal {
         .field(LIMIT, fields.limit)
 }
 
-impl<S, B, R> Service<Request<B>> for RateLimit<S>
-where
-    S: Service<Request<B>, Response = Response<R>, Error = Refusal>,
-{
-    type Response = Response<R>;
-    type Error = Refusal;
-    type Future = RateLimitFuture<S::Future>;
+impl Stage for RateLimitLayer {
+    /// Boxed: most servers have no such limit.
+    type Held = Option<Box<Fields>>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Refusal>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        let exchange = Exchange::of(&request);
-        let own = exchange.and_then(|exchange| exchange.policy()).is_some_and(|policy| policy.own_rate_limit);
+    fn enter<B: Body>(
+        &self,
+        held: &mut Self::Held,
+        exchange: Shared<'_>,
+        _: &mut Request<Inbound<B>>,
+    ) -> Result<(), Stop> {
         // Without an exchange there is no client to count.
-        let verdict = match exchange {
-            Some(exchange) if own => {
-                let routes = self.limits.routes.0.load();
-                routes.get(&exchange.route()).and_then(|limiter| limiter.ask(exchange.client))
-            }
-            Some(exchange) if !self.limits.common.is_off() => self.limits.common.ask(exchange.client),
-            _ => None,
+        let Some(exchange) = exchange else { return Ok(()) };
+        let said = if exchange.policy().is_some_and(|policy| policy.own_rate_limit) {
+            let routes = self.routes.0.load();
+            routes.get(&exchange.route()).and_then(|limiter| limiter.ask(exchange.client))
+        } else if self.common.is_off() {
+            None
+        } else {
+            self.common.ask(exchange.client)
         };
-        match verdict {
-            None => RateLimitFuture::Passed { inner: self.inner.call(request), fields: None },
+        match said {
+            None => {}
             Some((policy, Allowance::Granted { remaining, reset })) => {
-                let fields = Fields::new(&policy, remaining, reset);
-                RateLimitFuture::Passed { inner: self.inner.call(request), fields: Some(fields) }
+                *held = Some(Box::new(Fields::new(&policy, remaining, reset)));
             }
             Some((policy, Allowance::Refused { retry_after, blocked })) => {
-                RateLimitFuture::Refused { refusal: Some(refusal(&policy, retry_after, blocked)) }
+                return Err(refusal(&policy, retry_after, blocked).into());
             }
+        }
+        Ok(())
+    }
+
+    fn leave<B>(
+        &self,
+        held: &mut Self::Held,
+        _: Shared<'_>,
+        response: &mut Response<Outbound<B>>,
+    ) -> Result<(), Refusal>
+    where
+        B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+    {
+        if let Some(fields) = held.take() {
+            response.headers_mut().insert(POLICY, fields.policy);
+            response.headers_mut().insert(LIMIT, fields.limit);
+        }
+        Ok(())
+    }
+
+    fn refused(&self, held: &mut Self::Held, refusal: &mut Refusal) {
+        if let Some(fields) = held.take() {
+            let all = refusal.fields.get_or_insert_default();
+            all.push((POLICY, fields.policy));
+            all.push((LIMIT, fields.limit));
         }
     }
 }
 
-pin_project! {
-    /// The answer with its two fields, or the refusal.
-    #[project = RateLimitProjection]
-    #[derive(Debug)]
-    #[allow(missing_docs, reason = "the macro takes no documentation of a variant's fields")]
-    pub enum RateLimitFuture<F> {
-        /// Allowed.
-        Passed { #[pin] inner: F, fields: Option<Fields> },
-        /// Over the limit.
-        Refused { refusal: Option<Refusal> },
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl<F, R> Future for RateLimitFuture<F>
-where
-    F: Future<Output = Result<Response<R>, Refusal>>,
-{
-    type Output = Result<Response<R>, Refusal>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.project() {
-            RateLimitProjection::Passed { inner, fields } => {
-                let mut answer = ready!(inner.poll(cx));
-                if let Some(Fields { policy, limit }) = fields.take() {
-                    match &mut answer {
-                        Ok(response) => {
-                            response.headers_mut().insert(POLICY, policy);
-                            response.headers_mut().insert(LIMIT, limit);
-                        }
-                        Err(refusal) => {
-                            let all = refusal.fields.get_or_insert_default();
-                            all.push((POLICY, policy));
-                            all.push((LIMIT, limit));
-                        }
-                    }
-                }
-                Poll::Ready(answer)
-            }
-            RateLimitProjection::Refused { refusal } => match refusal.take() {
-                Some(refusal) => Poll::Ready(Err(refusal)),
-                None => Poll::Pending,
-            },
-        }
+    #[test]
+    fn the_fields_tell_quota_window_rest_and_reset() {
+        let policy = Policy {
+            max_requests: u64::MAX,
+            window: Duration::from_millis(60_001),
+            burst: 1,
+            block: Duration::ZERO,
+            max_keys: 1,
+        };
+        let fields = Fields::new(&policy, 0, Duration::from_secs(10));
+        assert_eq!(fields.policy, "\"default\";q=18446744073709551615;w=61");
+        assert_eq!(fields.limit, "\"default\";r=0;t=10");
     }
 }

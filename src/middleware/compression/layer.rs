@@ -2,20 +2,21 @@
 
 use std::collections::HashMap;
 use std::future::Future;
-use std::pin::Pin;
+use std::mem::replace;
+use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::{Request, Response};
-use http_body::{Body, Frame, SizeHint};
-use pin_project_lite::pin_project;
-use tower::{Layer, Service};
+use http_body::Body;
+use http_body_util::BodyExt;
 
 use super::{Algorithm, Compressor};
 use crate::body::BoxError;
-use crate::exchange::Exchange;
+use crate::refusal::{Reason, Refusal};
+use crate::stage::{Inbound, Outbound, Shared, Stage, Stop, alone};
 
 /// The compressors of the routes that have one, by the route's index in the metrics. Clones share
 /// them.
@@ -33,132 +34,60 @@ impl RouteCompressors {
 #[derive(Debug, Clone)]
 pub struct CompressionLayer(pub RouteCompressors);
 
-impl<S> Layer<S> for CompressionLayer {
-    type Service = Compressing<S>;
+alone!(CompressionLayer);
 
-    fn layer(&self, inner: S) -> Self::Service {
-        Compressing { inner, compressors: self.0.clone() }
-    }
+/// The compressor of the route, and what the client takes of what it has.
+#[derive(Debug)]
+pub struct Wanted {
+    compressor: Compressor,
+    algorithm: Option<Algorithm>,
 }
 
-/// A service whose answers are compressed.
-#[derive(Debug, Clone)]
-pub struct Compressing<S> {
-    inner: S,
-    compressors: RouteCompressors,
-}
+impl Stage for CompressionLayer {
+    type Held = Option<Wanted>;
 
-impl<S, B, R> Service<Request<B>> for Compressing<S>
-where
-    S: Service<Request<B>, Response = Response<R>>,
-    R: Body<Data = Bytes, Error = BoxError> + Send + 'static,
-{
-    type Response = Response<MaybeCompressed<R>>;
-    type Error = S::Error;
-    type Future = CompressionFuture<S::Future, R>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        let exchange = Exchange::of(&request);
-        let compressed =
-            exchange.and_then(|exchange| exchange.policy()).is_some_and(|policy| policy.compressed);
-        let compressor = exchange.filter(|_| compressed).and_then(|exchange| {
-            let compressor = self.compressors.0.load().get(&exchange.route())?.clone();
-            let wanted = compressor.wanted(request.headers());
-            Some((compressor, wanted))
-        });
-        CompressionFuture { inner: self.inner.call(request), compressor, compressing: None }
-    }
-}
-
-type Encoding<R> = Pin<Box<dyn Future<Output = Response<MaybeCompressed<R>>> + Send>>;
-
-pin_project! {
-    /// The answer, compressed where it is worth it.
-    pub struct CompressionFuture<F, R> {
-        #[pin]
-        inner: F,
-        compressor: Option<(Compressor, Option<Algorithm>)>,
-        compressing: Option<Encoding<R>>,
-    }
-}
-
-impl<F, R> std::fmt::Debug for CompressionFuture<F, R> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("CompressionFuture").finish_non_exhaustive()
-    }
-}
-
-impl<F, R, E> Future for CompressionFuture<F, R>
-where
-    F: Future<Output = Result<Response<R>, E>>,
-    R: Body<Data = Bytes, Error = BoxError> + Send + 'static,
-{
-    type Output = Result<Response<MaybeCompressed<R>>, E>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        if let Some(compressing) = this.compressing {
-            return compressing.as_mut().poll(cx).map(Ok);
+    fn enter<B: Body>(
+        &self,
+        held: &mut Self::Held,
+        exchange: Shared<'_>,
+        request: &mut Request<Inbound<B>>,
+    ) -> Result<(), Stop> {
+        if let Some(exchange) = exchange
+            && exchange.policy().is_some_and(|policy| policy.compressed)
+            && let Some(compressor) = self.0.0.load().get(&exchange.route())
+        {
+            let algorithm = compressor.wanted(request.headers());
+            *held = Some(Wanted { compressor: compressor.clone(), algorithm });
         }
-        let response = ready!(this.inner.poll(cx))?;
-        let Some((compressor, wanted)) = this.compressor.take() else {
-            return Poll::Ready(Ok(response.map(|body| MaybeCompressed::Plain { body })));
-        };
-        let compressing = this.compressing.insert(Box::pin(async move {
-            compressor.compress(wanted, response).await.map(|body| MaybeCompressed::Compressed { body })
-        }));
-        compressing.as_mut().poll(cx).map(Ok)
+        Ok(())
+    }
+
+    fn leave<B>(
+        &self,
+        held: &mut Self::Held,
+        _: Shared<'_>,
+        response: &mut Response<Outbound<B>>,
+    ) -> Result<(), Refusal>
+    where
+        B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+    {
+        let Some(Wanted { compressor, algorithm }) = held.take() else { return Ok(()) };
+        let plain = replace(response, Response::new(Outbound::own(Bytes::new())));
+        // The answer is there already, and what compresses it begins with its first piece: nothing waits.
+        let compressed = at_once(compressor.compress(algorithm, plain));
+        let compressed = compressed
+            .ok_or_else(|| Refusal::new(Reason::InternalError, "the answer could not be compressed"))?;
+        // A refusal is looked for in the error itself, not in what wraps it.
+        *response =
+            compressed.map(|body| Outbound::boxed(body.map_err(axum::Error::into_inner).boxed_unsync()));
+        Ok(())
     }
 }
 
-pin_project! {
-    /// A response body, compressed or as it was.
-    #[project = MaybeProjection]
-    #[derive(Debug)]
-    #[allow(missing_docs, reason = "the macro takes no documentation of a variant's fields")]
-    pub enum MaybeCompressed<B> {
-        /// As it was.
-        Plain { #[pin] body: B },
-        /// Looked at, and perhaps compressed.
-        Compressed { #[pin] body: axum::body::Body },
-    }
-}
-
-impl<B> Body for MaybeCompressed<B>
-where
-    B: Body<Data = Bytes, Error = BoxError>,
-{
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        match self.project() {
-            MaybeProjection::Plain { body } => body.poll_frame(cx),
-            MaybeProjection::Compressed { body } => {
-                // A refusal is looked for in the error itself, not in what wraps it.
-                body.poll_frame(cx).map(|frame| frame.map(|frame| frame.map_err(|error| error.into_inner())))
-            }
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Plain { body } => body.is_end_stream(),
-            Self::Compressed { body } => body.is_end_stream(),
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Plain { body } => body.size_hint(),
-            Self::Compressed { body } => body.size_hint(),
-        }
+/// What a future has to say when it is first asked.
+fn at_once<T>(future: impl Future<Output = T>) -> Option<T> {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(said) => Some(said),
+        Poll::Pending => None,
     }
 }

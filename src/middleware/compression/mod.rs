@@ -30,7 +30,7 @@ mod layer;
 #[cfg(test)]
 mod tests;
 
-pub use layer::{Compressing, CompressionFuture, CompressionLayer, MaybeCompressed, RouteCompressors};
+pub use layer::{CompressionLayer, RouteCompressors, Wanted};
 
 /// Content of a known size up to this is worth brotli's window, and bounds it.
 const BROTLI_WINDOWED: u64 = 1024 * 1024;

@@ -95,7 +95,7 @@ pub(crate) async fn drive<T: Transport, S: Stack>(
         poll_fn(|cx| {
             streams.register(cx.waker());
             state.stay_registered(cx.waker());
-            if !told && (state.ordered(Order::GoAway) || state.age() >= state.max_age) {
+            if !told && (state.ordered(Order::GoAway) || state.is_old_at(Instant::now())) {
                 told = true;
                 state.tell();
                 connection.as_mut().graceful_shutdown();
@@ -105,6 +105,9 @@ pub(crate) async fn drive<T: Transport, S: Stack>(
             }
             if let Poll::Ready(result) = connection.as_mut().poll(cx) {
                 return Poll::Ready(Event::Done(result));
+            }
+            if state.is_to_leave() {
+                return Poll::Ready(Event::Abort);
             }
             if ledger.abusive.load(Ordering::Acquire) || streams.is_accused() {
                 return Poll::Ready(Event::Refused(Reason::Http2Abuse));

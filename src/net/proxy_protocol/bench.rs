@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderName, Request, Response};
+use http::{HeaderName, Response};
 use http_body_util::{BodyExt, Full};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::task::JoinHandle;
@@ -15,7 +15,6 @@ use tracing::level_filters::LevelFilter;
 
 use crate::body::BoxError;
 use crate::client_address::TrustedProxies;
-use crate::exchange::Exchange;
 use crate::lifecycle::{self, LifecycleWriter};
 use crate::memory::MemoryAccount;
 use crate::net::Upload;
@@ -26,6 +25,7 @@ use crate::net::registry::Registry;
 use crate::net::send_watch::SendLimits;
 use crate::net::state::ConnState;
 use crate::refusal::{Reason, Refusal};
+use crate::stage::Asked;
 use crate::telemetry::{AccessLog, AccessMode, BuildInfo, LogFormat, LogPipe, Metrics};
 
 /// A proxy that is trusted.
@@ -91,7 +91,8 @@ impl Bench {
         let state = self.registry.enter(|entry| ConnState::new(peer, permits, entry));
         let (near, far) = tokio::io::duplex(1 << 16);
         let stack = tower::service_fn(answer);
-        let served = tokio::spawn(connection::serve(far, state.clone(), self.context.clone(), stack));
+        let served =
+            tokio::spawn(connection::serve(far, state.clone(), self.context.clone(), Arc::new(stack)));
         Conn { io: near, state, served }
     }
 
@@ -155,9 +156,8 @@ impl Conn {
 
 /// Says whom the server takes the request to come from.
 async fn answer(
-    request: Request<Upload>,
+    Asked { request, exchange }: Asked<Upload>,
 ) -> Result<Response<impl http_body::Body<Data = Bytes, Error = BoxError>>, Infallible> {
-    let exchange = Exchange::of(&request).unwrap().clone();
     let path = request.uri().path().to_owned();
     let body = request.into_body().collect().await.unwrap().to_bytes();
     let text = format!(

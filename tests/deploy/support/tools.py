@@ -51,6 +51,13 @@ def run(*command, check=True, **options):
     return done
 
 
+def need_compose():
+    """Compose is a plugin of its own: where there is `docker`, it can still be absent. It reads without an engine."""
+    need("docker")
+    if subprocess.run(["docker", "compose", "version"], capture_output=True).returncode != 0:
+        absent("docker compose is not installed")
+
+
 def why_no_docker():
     """Why tests with containers cannot run, or None."""
     if shutil.which("docker") is None:

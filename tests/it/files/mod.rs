@@ -3,6 +3,7 @@
 mod paths;
 mod ranges;
 mod readers;
+mod sent;
 
 use std::os::unix::fs::symlink;
 

@@ -22,10 +22,20 @@ fn assert_one_line(server: &Server, protocol: &str, what: &str) {
     assert!(lines[0]["request_id"].is_string(), "{what}: {lines:?}");
 }
 
+/// With one worker and with two, by turns: they have runtimes of their own.
+fn start(delay: &str, timeout: &str, run: usize) -> Server {
+    let workers = if run.is_multiple_of(2) { "2" } else { "1" };
+    Server::start(&[
+        ("DRAIN_DELAY", delay),
+        ("SHUTDOWN_TIMEOUT", timeout),
+        ("NESSEN_SERVER_WORKERS", workers),
+    ])
+}
+
 #[test]
 fn a_request_cut_off_at_the_deadline_has_its_line_in_the_log() {
     for run in 1..=10 {
-        let mut server = Server::start(&[("DRAIN_DELAY", "50"), ("SHUTDOWN_TIMEOUT", "200")]);
+        let mut server = start("50", "200", run);
         let busy = half_a_request(&server);
         server.signal(Signal::TERM);
         assert_eq!(server.exit_code(), 3, "run {run}");
@@ -37,7 +47,7 @@ fn a_request_cut_off_at_the_deadline_has_its_line_in_the_log() {
 #[test]
 fn a_stream_cut_off_at_the_deadline_has_its_line_in_the_log() {
     for run in 1..=5 {
-        let mut server = Server::start(&[("DRAIN_DELAY", "50"), ("SHUTDOWN_TIMEOUT", "200")]);
+        let mut server = start("50", "200", run);
         let mut h2 = H2::open(server.address);
         h2.send(&request(1, "POST", "/echo", &[], false));
         assert_eventually(PATIENCE, "a request in flight", || server.requests_active() >= 1.0);
@@ -50,7 +60,7 @@ fn a_stream_cut_off_at_the_deadline_has_its_line_in_the_log() {
 #[test]
 fn a_request_cut_off_by_a_second_signal_has_its_line_in_the_log() {
     for run in 1..=5 {
-        let mut server = Server::start(&[("DRAIN_DELAY", "15s"), ("SHUTDOWN_TIMEOUT", "15s")]);
+        let mut server = start("15s", "15s", run);
         let busy = half_a_request(&server);
         server.signal(Signal::TERM);
         server.wait_log("draining", |line| line["to"] == "DRAINING");

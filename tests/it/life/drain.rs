@@ -47,17 +47,21 @@ fn within_the_delay_everything_is_served_and_nothing_is_ready() {
 
 #[test]
 fn draining_finishes_the_request_in_flight() {
-    let mut server = Server::start(&[("DRAIN_DELAY", "300"), ("SHUTDOWN_TIMEOUT", "20s")]);
-    let mut busy = half_a_request(&server);
-    server.signal(Signal::TERM);
-    wait_phase(&server, "DRAINING");
-    wait_listener_closed(&server);
-    assert!(server.wait_exit(Duration::ZERO).is_none(), "gone with a request in flight");
-    busy.send(b"world");
-    let answer = busy.read_response();
-    assert_eq!((answer.status, answer.text().as_str(), answer.says_close()), (200, "helloworld", true));
-    busy.assert_closed();
-    assert_eq!(server.exit_code(), 0);
+    // One worker has another runtime than several.
+    for workers in ["1", "2"] {
+        let env = [("DRAIN_DELAY", "300"), ("SHUTDOWN_TIMEOUT", "20s"), ("NESSEN_SERVER_WORKERS", workers)];
+        let mut server = Server::start(&env);
+        let mut busy = half_a_request(&server);
+        server.signal(Signal::TERM);
+        wait_phase(&server, "DRAINING");
+        wait_listener_closed(&server);
+        assert!(server.wait_exit(Duration::ZERO).is_none(), "gone with a request in flight");
+        busy.send(b"world");
+        let answer = busy.read_response();
+        assert_eq!((answer.status, answer.text().as_str(), answer.says_close()), (200, "helloworld", true));
+        busy.assert_closed();
+        assert_eq!(server.exit_code(), 0);
+    }
 }
 
 #[test]

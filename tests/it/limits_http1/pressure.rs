@@ -16,6 +16,8 @@ const AT_WORK: usize = 70;
 const MAX_CONCURRENT_STREAMS: u16 = 3;
 /// Longer than a connection has to be idle before it can be spared.
 const IDLE: u64 = 700;
+/// Longer than it is before it gives its buffers back.
+const PARKED: u64 = 300;
 
 fn neighbour(number: u8) -> IpAddr {
     Ipv4Addr::new(127, 0, 0, number).into()
@@ -65,12 +67,16 @@ fn idle_connections_make_room_for_work_before_anybody_is_refused() {
         ("MAX_CONNECTIONS", "300"),
         ("NESSEN_LIMITS_MIN_BODY_RATE", "off"),
     ]);
-    // More than can be at work at a time: as memory gets scarce, those that were served wait at once.
-    let mut idle: Vec<Conn> = (0..200).map(|_| server.connect()).collect();
-    for conn in &mut idle {
-        conn.assert_serves();
+    // More than can be at work at a time, so not all at once: those that were served wait after a moment, and
+    // those that are silent would have to make room.
+    let mut idle: Vec<Conn> = Vec::new();
+    for _ in 0..5 {
+        let mut served: Vec<Conn> = (0..40).map(|_| server.connect()).collect();
+        served.iter_mut().for_each(Conn::assert_serves);
+        idle.append(&mut served);
+        pause(PARKED);
     }
-    pause(IDLE);
+    pause(IDLE - PARKED);
     // What waits takes 1.6 MiB, and these all but what is left of three quarters.
     let mut busy: Vec<Conn> = (0..40).map(|_| stalled(&server, neighbour(1))).collect();
     assert_eventually(PATIENCE, "the idle to make room", || count_open(&mut idle) <= 140);

@@ -1,5 +1,7 @@
 //! What goes in comes out: methods, targets, bodies both ways, answers without a body.
 
+use std::io::Write;
+
 use super::{ask, ask2, proxy, proxy_to};
 use crate::support::client::{Answer, Body, Client, Request};
 use crate::support::server::Server;
@@ -94,6 +96,40 @@ fn a_body_with_its_length_keeps_it() {
             assert_eq!(seen.body, Digest::of(&body), "{length} {way}");
             assert_eq!(seen.framing, Framing::Length(length as u64), "{length} {way}");
         });
+    }
+}
+
+/// Around the sizes in which they are read and written: a body that comes with its head, one of which a part does,
+/// one that is read with its head since the one before was large, and the next head behind a body.
+#[test]
+fn bodies_of_one_connection_do_not_run_into_each_other() {
+    let upstream = Upstream::start();
+    let server = proxy(&upstream, &[]);
+    let sizes = [16_384, 16_384, 1, 8_192, 4_097, 16_384, 32_768, 32_700, 7_900, 0, 100_000, 16_384, 33_000];
+    let requests: Vec<(Request, Vec<u8>)> = (sizes.iter().enumerate())
+        .map(|(number, size)| {
+            let body: Vec<u8> = (0..*size).map(|at| (at * 7 + number) as u8).collect();
+            (Request::post(&format!("t{number}"), "ok", &body), body)
+        })
+        .collect();
+    // One by one, then all behind each other.
+    for behind in [false, true] {
+        let mut client = Client::open(server.address);
+        let writing = behind.then(|| {
+            let all: Vec<u8> = requests.iter().flat_map(|(ask, _)| ask.bytes()).collect();
+            let socket = client.socket();
+            std::thread::spawn(move || (&*socket).write_all(&all))
+        });
+        for (request, body) in &requests {
+            let answer = if behind { client.answer() } else { client.ask(request) };
+            answer.assert_answers(200, request.token());
+            let seen = upstream.seen_of(request.token());
+            assert_eq!(seen.len(), 1 + usize::from(behind), "{}", request.token());
+            assert_eq!(seen.last().map(|seen| seen.body), Some(Digest::of(body)), "{}", body.len());
+        }
+        if let Some(writing) = writing {
+            writing.join().unwrap().unwrap();
+        }
     }
 }
 

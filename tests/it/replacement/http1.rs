@@ -90,6 +90,10 @@ pub(super) async fn client(number: usize, address: SocketAddr, tally: Arc<Tally>
                     stream = None;
                 }
             }
+            // Whoever was asleep is woken by the end, and its connection may be ending too.
+            if tally.stopped() {
+                return;
+            }
         }
         let mut open = match stream.take() {
             Some(open) => open,

@@ -40,7 +40,6 @@ fn no_post_is_lost_where_an_upstream_is_replaced() {
 }
 
 #[test]
-#[ignore = "POSTs in the way of a GOAWAY are still lost now and then: docs/proxy.md, What is left out"]
 fn no_post_is_lost_where_an_upstream_of_http_2_is_replaced() {
     let rounds = rounds(6);
     let (tally, codes) = run("h2c", rounds, Signal::TERM, serve_at);

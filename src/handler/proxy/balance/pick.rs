@@ -29,8 +29,11 @@ impl Choice<'_> {
             Standing::Ready if !tried => 0,
             // A request that has failed once does not test what may be out still.
             Standing::Trial if !tried => u8::from(!self.tried.is_empty()),
-            Standing::Ready | Standing::Trial => 2,
-            Standing::Refusing => 3 + u8::from(tried),
+            // One that was put aside may be back, and says at once if it is not; where the request has
+            // been is where it failed a moment ago.
+            Standing::Refusing if !tried => 2,
+            Standing::Ready | Standing::Trial => 3,
+            Standing::Refusing => 4,
             Standing::Down => return None,
         };
         Some((rank, standing))
@@ -101,8 +104,8 @@ fn two_of(count: usize) -> (usize, usize) {
 
 impl<P> Group<P> {
     /// An address for a request that has already failed at those in `tried`. The best that there is:
-    /// an available one that was not tried, an available one that was, one that is put aside but
-    /// refuses at once.
+    /// an available one that was not tried, one that is put aside but refuses at once, an available one that
+    /// was tried.
     pub fn pick(&self, tried: &[SocketAddr]) -> Result<Lease<P>, Unavailable> {
         if tried.is_empty() {
             self.earn_retry();

@@ -6,7 +6,8 @@ use bytes::{Buf, Bytes, BytesMut};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode, Version};
 
-use super::chunked::Chunked;
+use super::familiar::{Familiar, Recognized};
+use crate::chunked::Chunked;
 
 /// Fields of a head.
 const MAX_FIELDS: usize = 100;
@@ -46,8 +47,26 @@ pub(super) enum Invalid {
 
 use Invalid::{NotHttp, TooLarge};
 
-/// Takes a head from the input, once it is whole.
-pub(super) fn parse(input: &mut BytesMut, method: &Method) -> Result<Option<Head>, Invalid> {
+/// What the fields of a head say of the message's end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Said {
+    /// Whether the connection is kept.
+    keep: bool,
+    pub(super) length: Option<u64>,
+    chunked: bool,
+}
+
+/// Takes a head from the input, once it is whole; as `familiar` knows it, or by parsing it.
+pub(super) fn parse(
+    input: &mut BytesMut,
+    method: &Method,
+    familiar: &mut Familiar,
+) -> Result<Option<Head>, Invalid> {
+    if let Some(Recognized { length, status, version, fields, said }) = familiar.recognize(input) {
+        input.advance(length);
+        let (body, keep) = framing(said, status, method);
+        return Ok(Some(Head { status, version, fields, body, keep }));
+    }
     let mut fields = [const { MaybeUninit::uninit() }; MAX_FIELDS];
     let mut answer = httparse::Response::new(&mut []);
     let parsed = httparse::ParserConfig::default()
@@ -59,27 +78,18 @@ pub(super) fn parse(input: &mut BytesMut, method: &Method) -> Result<Option<Head
     let version = if answer.version == Some(1) { Version::HTTP_11 } else { Version::HTTP_10 };
     let status = answer.code.and_then(|code| StatusCode::from_u16(code).ok()).ok_or(NotHttp)?;
     let section = input.get(..length).unwrap_or_default();
-    let fields = collect(section, answer.headers).ok_or(NotHttp)?;
+    let text = Bytes::copy_from_slice(section);
+    let fields = collect(&text, section, answer.headers).ok_or(NotHttp)?;
+    let said = said(&fields, version)?;
+    familiar.remember(&text, section, answer.headers, (status, version, &fields, said));
     input.advance(length);
-    let keep = connection(&fields).unwrap_or(version == Version::HTTP_11);
-    let (body, keep) = framing(&fields, status, version, method, keep)?;
+    let (body, keep) = framing(said, status, method);
     Ok(Some(Head { status, version, fields, body, keep }))
 }
 
-/// The fields of a section that ends in an empty line, and has none before.
-pub(super) fn fields(section: &[u8]) -> Option<HeaderMap> {
-    let mut headers = [httparse::EMPTY_HEADER; MAX_FIELDS];
-    match httparse::parse_headers(section, &mut headers).ok()? {
-        // An empty line can end in a bare LF. What stands behind it is no field.
-        httparse::Status::Complete((length, headers)) if length == section.len() => collect(section, headers),
-        _ => None,
-    }
-}
-
-/// Parsed fields as a map. The section is copied, once for all of them: it is small, and what it came
-/// in can be read into again.
-fn collect(section: &[u8], headers: &[httparse::Header<'_>]) -> Option<HeaderMap> {
-    let text = Bytes::copy_from_slice(section);
+/// Parsed fields as a map. The section is copied to `text`, once for all of them: it is small, and what it
+/// came in can be read into again.
+fn collect(text: &Bytes, section: &[u8], headers: &[httparse::Header<'_>]) -> Option<HeaderMap> {
     let mut fields = HeaderMap::with_capacity(headers.len() + 6);
     for field in headers {
         let name = HeaderName::from_bytes(field.name.as_bytes()).ok()?;
@@ -107,14 +117,8 @@ fn connection(fields: &HeaderMap) -> Option<bool> {
     said
 }
 
-/// How long the body is (RFC 9112 section 6.3), and whether anything can follow it.
-fn framing(
-    fields: &HeaderMap,
-    status: StatusCode,
-    version: Version,
-    method: &Method,
-    keep: bool,
-) -> Result<(Reading, bool), Invalid> {
+/// What the fields say.
+fn said(fields: &HeaderMap, version: Version) -> Result<Said, Invalid> {
     let length = content_length(fields)?;
     let mut codings = fields.get_all(header::TRANSFER_ENCODING).iter();
     let coding = codings.next();
@@ -126,27 +130,34 @@ fn framing(
     }) {
         return Err(NotHttp);
     }
+    let keep = connection(fields).unwrap_or(version == Version::HTTP_11);
+    Ok(Said { keep, length, chunked: coding.is_some() })
+}
+
+/// How long the body is (RFC 9112 section 6.3), and whether anything can follow it.
+fn framing(said: Said, status: StatusCode, method: &Method) -> (Reading, bool) {
+    let Said { keep, length, chunked } = said;
     let without =
         status.is_informational() || [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&status);
     // What says that it has none and how it is sent may well send it, as the next answer's beginning.
     let contradicts =
-        status == StatusCode::NO_CONTENT && (coding.is_some() || length.is_some_and(|length| length > 0));
-    Ok(if contradicts {
+        status == StatusCode::NO_CONTENT && (chunked || length.is_some_and(|length| length > 0));
+    if contradicts {
         (Reading::Length(0), false)
     } else if without || method == Method::HEAD {
         (Reading::Length(0), keep)
-    } else if coding.is_some() {
+    } else if chunked {
         // With both, somebody else may have read it the other way.
-        (Reading::Chunked(Chunked::Size), keep && length.is_none())
+        (Reading::Chunked(Chunked::default()), keep && length.is_none())
     } else if let Some(length) = length {
         (Reading::Length(length), keep)
     } else {
         (Reading::Close, false)
-    })
+    }
 }
 
 /// One length, however often it is said.
-fn content_length(fields: &HeaderMap) -> Result<Option<u64>, Invalid> {
+pub(super) fn content_length(fields: &HeaderMap) -> Result<Option<u64>, Invalid> {
     let mut length = None;
     for value in fields.get_all(header::CONTENT_LENGTH) {
         for part in value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
@@ -167,7 +178,7 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Result<Option<Head>, Invalid> {
-        parse(&mut BytesMut::from(text), &Method::GET)
+        parse(&mut BytesMut::from(text), &Method::GET, &mut Familiar::default())
     }
 
     fn body(lines: &str) -> Result<(Reading, bool), Invalid> {
@@ -183,7 +194,7 @@ mod tests {
             assert!(read(text.get(..cut).unwrap()).unwrap().is_none(), "{cut}");
         }
         let mut input = BytesMut::from(text);
-        let head = parse(&mut input, &Method::GET).unwrap().unwrap();
+        let head = parse(&mut input, &Method::GET, &mut Familiar::default()).unwrap().unwrap();
         assert_eq!((head.status.as_u16(), head.body, head.keep), (404, Reading::Length(2), true));
         assert_eq!(head.fields.get_all("x-a").iter().collect::<Vec<_>>(), ["b", "c"]);
         assert_eq!(input, "ok");
@@ -195,8 +206,11 @@ mod tests {
             ("", (Reading::Close, false)),
             ("Content-Length: 3\r\n", (Reading::Length(3), true)),
             ("Content-Length: 3, 3\r\nContent-Length: 3\r\n", (Reading::Length(3), true)),
-            ("Transfer-Encoding: Chunked\r\n", (Reading::Chunked(Chunked::Size), true)),
-            ("Transfer-Encoding: chunked\r\nContent-Length: 3\r\n", (Reading::Chunked(Chunked::Size), false)),
+            ("Transfer-Encoding: Chunked\r\n", (Reading::Chunked(Chunked::default()), true)),
+            (
+                "Transfer-Encoding: chunked\r\nContent-Length: 3\r\n",
+                (Reading::Chunked(Chunked::default()), false),
+            ),
             ("Content-Length: 0\r\nConnection: Close\r\n", (Reading::Length(0), false)),
         ] {
             assert_eq!(body(lines).unwrap(), expected, "{lines}");
@@ -230,7 +244,8 @@ mod tests {
             ("200 OK", &head, "Transfer-Encoding: chunked", true),
         ] {
             let text = format!("HTTP/1.1 {status}\r\n{length}\r\n\r\n");
-            let head = parse(&mut BytesMut::from(text.as_str()), method).unwrap().unwrap();
+            let head = parse(&mut BytesMut::from(text.as_str()), method, &mut Familiar::default());
+            let head = head.unwrap().unwrap();
             assert_eq!((head.body, head.keep), (Reading::Length(0), keep), "{text}");
         }
     }

@@ -3,9 +3,9 @@
 //! It is driven by whoever uses it: by the request while it waits, then by the answer's body. No task
 //! stands between the two, and a head goes from the client's fields to the wire, and back from the
 //! wire to fields, without a stop. That, and a strictness that is ours to choose, is why this is not
-//! hyper's client. `loadtest/proxy.py` measures it beside nginx and HAProxy.
+//! hyper's client. `loadtest/bench` measures it beside nginx and HAProxy.
 
-mod chunked;
+mod familiar;
 mod head;
 mod output;
 
@@ -21,13 +21,14 @@ use http_body::Frame;
 use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 use tokio::time::Instant;
 
-use self::chunked::{Chunked, Decoded};
+use self::familiar::Familiar;
 use self::head::{Head, Invalid, Reading};
 use self::output::{Output, Unsent};
 use super::failure::Failure;
 use super::head::Length;
 use super::io::Socket;
 use super::upload::{Source, Upload};
+use crate::chunked::Decoded;
 
 pub(super) use output::field;
 
@@ -46,6 +47,8 @@ const SHORT: usize = 1024;
 pub(super) struct Http1 {
     socket: Socket,
     input: BytesMut,
+    /// What its heads look like.
+    familiar: Familiar,
     output: Output,
     reading: Reading,
     keep: bool,
@@ -88,6 +91,7 @@ impl Http1 {
         Self {
             socket,
             input: BytesMut::new(),
+            familiar: Familiar::default(),
             output: Output::new(),
             reading: Reading::Length(0),
             keep: true,
@@ -127,10 +131,7 @@ impl Http1 {
     /// Whether it is done with its message and can carry another. What stands behind the message was
     /// not asked for, and is nobody's answer.
     pub(super) fn is_done(&mut self) -> bool {
-        let done = self.keep
-            && matches!(self.reading, Reading::Length(0) | Reading::Chunked(Chunked::End))
-            && self.output.is_done()
-            && self.input.is_empty();
+        let done = self.keep && self.is_end() && self.output.is_done() && self.input.is_empty();
         if done {
             self.output.rest();
             // However little of it is left to read into, all of that memory is held by it.
@@ -143,14 +144,18 @@ impl Http1 {
 
     /// Whether the body has come to its end.
     pub(super) fn is_end(&self) -> bool {
-        matches!(self.reading, Reading::Length(0) | Reading::Chunked(Chunked::End))
+        match self.reading {
+            Reading::Length(left) => left == 0,
+            Reading::Chunked(coding) => coding.is_over(),
+            Reading::Close => false,
+        }
     }
 
     /// Bytes of the body that are still to come, where that is known.
     pub(super) fn left(&self) -> Option<u64> {
         match self.reading {
             Reading::Length(left) => Some(left),
-            Reading::Chunked(Chunked::End) => Some(0),
+            Reading::Chunked(coding) if coding.is_over() => Some(0),
             Reading::Chunked(_) | Reading::Close => None,
         }
     }
@@ -275,7 +280,7 @@ impl Sending<'_> {
             Invalid::TooLarge => Failure::too_large(),
         };
         loop {
-            let input = &mut self.connection.input;
+            let Http1 { input, familiar, .. } = &mut *self.connection;
             // An upstream that says its head letter by letter does not make us read it as often.
             let new = input.get(self.looked..).unwrap_or_default();
             if new.is_empty()
@@ -284,7 +289,9 @@ impl Sending<'_> {
                 return Ok(None);
             }
             self.looked = input.len();
-            let Some(head) = head::parse(input, self.method).map_err(invalid)? else { return Ok(None) };
+            let Some(head) = head::parse(input, self.method, familiar).map_err(invalid)? else {
+                return Ok(None);
+            };
             self.looked = 0;
             if !head.status.is_informational() || head.status == StatusCode::SWITCHING_PROTOCOLS {
                 return Ok(Some(head));

@@ -1,10 +1,10 @@
 //! A request on its way out: its head, then its body as it comes.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use http::HeaderMap;
 use http_body::Body;
 use tokio::io::AsyncWrite;
@@ -14,15 +14,18 @@ use crate::handler::proxy::io::Socket;
 use crate::handler::proxy::upload::Upload;
 
 /// A piece of a body up to this size is copied behind what is to be written anyhow; a larger one is
-/// written from where it is.
-const COPIED: usize = 8 * 1024;
+/// written from where it is, in the same call.
+const COPIED: usize = 4 * 1024;
+/// Room that is kept for the next request.
+const KEPT: usize = 8 * 1024;
 
-/// What is still to be sent.
+/// What is still to be sent: what is left of the buffer, then a piece, then what ends it.
 #[derive(Debug)]
 pub(super) struct Output {
     buffer: Vec<u8>,
     sent: usize,
     piece: Bytes,
+    tail: &'static [u8],
     body: Upload,
     length: Length,
     ended: bool,
@@ -44,6 +47,7 @@ impl Output {
             buffer: Vec::new(),
             sent: 0,
             piece: Bytes::new(),
+            tail: &[],
             body: Upload::Empty,
             length: Length::None,
             ended: true,
@@ -60,13 +64,26 @@ impl Output {
 
     /// Whether all of it has left.
     pub(super) fn is_done(&self) -> bool {
-        self.ended && self.sent == self.buffer.len() && self.piece.is_empty()
+        self.ended && self.is_written()
+    }
+
+    fn is_written(&self) -> bool {
+        self.sent == self.buffer.len() && self.piece.is_empty() && self.tail.is_empty()
+    }
+
+    /// Whether what the body gives next can go behind what is here. Behind a piece it cannot, nor behind what is
+    /// left of its end.
+    ///
+    /// SECURITY: a size written before the end of the chunk that it follows would have a client's bytes read
+    /// as sizes, and as a request behind the last one.
+    fn takes_more(&self) -> bool {
+        self.piece.is_empty() && self.tail.is_empty() && self.buffer.len() < COPIED
     }
 
     /// Lets go of memory that an idle connection has no use for.
     pub(super) fn rest(&mut self) {
         self.body = Upload::Empty;
-        if self.buffer.capacity() > COPIED {
+        if self.buffer.capacity() > KEPT {
             self.buffer = Vec::new();
         }
         self.buffer.clear();
@@ -77,28 +94,48 @@ impl Output {
     pub(super) fn poll(&mut self, socket: &mut Socket, cx: &mut Context<'_>) -> Poll<Result<(), Unsent>> {
         loop {
             // First what may go out in the same write.
-            let waits =
-                !self.ended && self.piece.is_empty() && self.buffer.len() < COPIED && self.fill(cx)?;
-            while self.sent < self.buffer.len() {
-                let rest = self.buffer.get(self.sent..).unwrap_or_default();
-                self.sent += ready!(write(socket, rest, cx))?;
+            let mut waits = false;
+            while !waits && !self.ended && self.takes_more() {
+                waits = self.fill(cx)?;
+            }
+            while !self.is_written() {
+                let written = ready!(self.write(socket, cx))?;
+                self.advance(written);
             }
             self.buffer.clear();
             self.sent = 0;
-            while !self.piece.is_empty() {
-                let written = ready!(write(socket, &self.piece, cx))?;
-                self.piece.advance(written);
-                if self.piece.is_empty() && self.length == Length::Open {
-                    self.buffer.extend_from_slice(b"\r\n");
-                }
-            }
-            if self.is_done() {
+            if self.ended {
                 return Poll::Ready(Ok(()));
             }
-            if waits && self.buffer.is_empty() {
+            if waits {
                 return Poll::Pending;
             }
         }
+    }
+
+    fn write(&self, socket: &mut Socket, cx: &mut Context<'_>) -> Poll<Result<usize, Unsent>> {
+        let rest = self.buffer.get(self.sent..).unwrap_or_default();
+        let written = match (rest, self.piece.as_ref(), self.tail) {
+            (rest, [], []) => Pin::new(socket).poll_write(cx, rest),
+            ([], piece, []) => Pin::new(socket).poll_write(cx, piece),
+            (rest, piece, tail) => {
+                let slices = [rest, piece, tail].map(IoSlice::new);
+                Pin::new(socket).poll_write_vectored(cx, &slices)
+            }
+        };
+        match ready!(written) {
+            Ok(written) if written > 0 => Poll::Ready(Ok(written)),
+            _ => Poll::Ready(Err(Unsent::Closed)),
+        }
+    }
+
+    fn advance(&mut self, written: usize) {
+        let of_buffer = written.min(self.buffer.len() - self.sent);
+        self.sent += of_buffer;
+        let of_piece = (written - of_buffer).min(self.piece.len());
+        // However empty, what is left of a piece would hold what the client's bytes were read into.
+        drop(self.piece.split_to(of_piece));
+        self.tail = self.tail.get(written - of_buffer - of_piece..).unwrap_or_default();
     }
 
     /// Asks the body for its next frame; whether there is none yet.
@@ -128,6 +165,9 @@ impl Output {
         }
         if data.len() > COPIED {
             self.piece = data;
+            if self.length == Length::Open {
+                self.tail = b"\r\n";
+            }
         } else {
             self.buffer.extend_from_slice(&data);
             if self.length == Length::Open {
@@ -165,9 +205,6 @@ pub(in crate::handler::proxy) fn field(out: &mut Vec<u8>, name: &str, value: &[u
     }
 }
 
-fn write(socket: &mut Socket, bytes: &[u8], cx: &mut Context<'_>) -> Poll<Result<usize, Unsent>> {
-    match ready!(Pin::new(socket).poll_write(cx, bytes)) {
-        Ok(written) if written > 0 => Poll::Ready(Ok(written)),
-        _ => Poll::Ready(Err(Unsent::Closed)),
-    }
-}
+#[cfg(test)]
+#[path = "output_tests.rs"]
+mod tests;

@@ -3,11 +3,14 @@
 use std::io;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
 
-use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::fs::{CWD, FileType, Mode, RenameFlags, mknodat, renameat_with};
 use rustix::io::Errno;
 
-use super::super::jail::READ;
+use tower_http::services::fs::Backend;
+
+use super::super::jail::{READ, Visit};
 use super::*;
 
 #[tokio::test]
@@ -89,6 +92,70 @@ async fn a_race_for_the_way_out_is_not_won() {
         }
         asked.store(true, Ordering::Relaxed);
         println!("{served} served, {refused} refused in {} turns", turns.await.unwrap());
+    }
+}
+
+/// What was seen to be a file is not looked at again in the same request. What it has become meanwhile decides.
+#[tokio::test]
+async fn a_file_that_becomes_something_else_before_it_is_opened_is_not_served() {
+    let folder = Folder::new();
+    folder.write("../out/secret", "secret").write("f", "a file");
+    let path = folder.root().join("f");
+    for files in both(&folder.serve()) {
+        for kind in ["pipe", "folder", "way out", "nothing", "file"] {
+            let visit = Visit::of(&files.jail);
+            assert!(visit.metadata("./f".into()).await.unwrap().regular);
+            std::fs::remove_file(&path).unwrap();
+            match kind {
+                "pipe" => mknodat(CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap(),
+                "folder" => std::fs::create_dir(&path).unwrap(),
+                "way out" => symlink("../out/secret", &path).unwrap(),
+                "file" => std::fs::write(&path, "another").unwrap(),
+                _ => {}
+            }
+            let opened = visit.open("./f".into()).await;
+            match (kind, opened) {
+                ("file", Ok(opened)) => assert_eq!(io::read_to_string(&*opened.file).unwrap(), "another"),
+                (_, Err(error)) => assert_eq!(error.kind(), io::ErrorKind::NotFound, "{kind}"),
+                (_, Ok(_)) => panic!("a {kind} was opened"),
+            }
+            let _ = (std::fs::remove_file(&path), std::fs::remove_dir(&path));
+            folder.write("f", "a file");
+        }
+    }
+}
+
+#[tokio::test]
+async fn one_request_is_served_of_one_release() {
+    let folder = Folder::new();
+    folder.write("../one/a.txt", "one").write("../two/a.txt", "two");
+    let current = folder.0.join("current");
+    symlink("one", &current).unwrap();
+    let files = StaticFiles::new(FilesOptions { root: current.clone(), ..folder.options() }).unwrap();
+    let visit = Visit::of(&files.jail);
+    if files.jail.tells().is_err() {
+        return;
+    }
+    visit.metadata("./a.txt".into()).await.unwrap();
+    std::fs::remove_file(&current).unwrap();
+    symlink("two", &current).unwrap();
+    let opened = visit.open("./a.txt".into()).await.unwrap();
+    assert_eq!(io::read_to_string(&*opened.file).unwrap(), "one");
+    assert_eq!(body(get(&files, "/a.txt", &[]).await).await, "two");
+}
+
+/// A client that takes three codings asks for three variants that mostly are not there.
+#[tokio::test]
+async fn what_is_not_there_is_known_without_a_thread() {
+    let folder = Folder::new();
+    let files = folder.serve();
+    // Now the kernel knows.
+    assert!(files.jail.resolve(Path::new("a.js.br"), READ).is_err());
+    let mut asked = Visit::of(&files.jail).open("./a.js.br".into());
+    let answer = asked.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+    if files.jail.tells().is_ok() {
+        let Poll::Ready(Err(error)) = answer else { panic!("a thread is asked") };
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
     }
 }
 
