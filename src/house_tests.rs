@@ -29,7 +29,7 @@ const FLOORS: [&[&str]; 6] = [
         "stage",
         "units",
     ],
-    &["lifecycle", "probe", "resolve", "sandbox", "telemetry"],
+    &["dial", "lifecycle", "probe", "resolve", "sandbox", "telemetry", "tls"],
     &["admin", "audit", "handler", "limits", "middleware", "net"],
     &["config"],
     &["server"],

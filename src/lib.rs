@@ -92,6 +92,7 @@ pub mod cli;
 pub mod client_address;
 pub mod config;
 pub mod deadline;
+pub mod dial;
 pub mod exchange;
 pub mod handler;
 pub mod host;
@@ -113,6 +114,7 @@ pub mod sandbox;
 pub mod server;
 pub mod stage;
 pub mod telemetry;
+pub mod tls;
 pub mod units;
 
 pub use config::Config;

@@ -1,0 +1,61 @@
+//! PEM files (RFC 7468).
+
+use std::path::Path;
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+use super::TlsError;
+
+/// Bytes of a file of certificates or keys at most: a bundle of all public CAs has a quarter of a megabyte.
+const LARGEST: u64 = 1 << 20;
+
+/// The certificates of a file, in their order.
+///
+/// # Errors
+/// The file cannot be read, or is none of certificates.
+pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let text = read(path)?;
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
+    match found {
+        Ok(found) if found.is_empty() => {
+            Err(error(path, "holds no certificate: PEM is expected, with BEGIN CERTIFICATE"))
+        }
+        Ok(found) => Ok(found),
+        Err(problem) => Err(error(path, format!("is not PEM: {problem}"))),
+    }
+}
+
+/// The first private key of a file: PKCS#8, PKCS#1 or SEC1.
+///
+/// # Errors
+/// The file cannot be read, or holds no key that is not encrypted.
+pub fn key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
+    let text = read(path)?;
+    if contains(&text, b"BEGIN ENCRYPTED PRIVATE KEY") || contains(&text, b"Proc-Type: 4,ENCRYPTED") {
+        return Err(error(
+            path,
+            "holds an encrypted key: take the passphrase off, and keep the file from others",
+        ));
+    }
+    PrivateKeyDer::from_pem_slice(&text)
+        .map_err(|_| error(path, "holds no private key: PEM is expected, with BEGIN PRIVATE KEY"))
+}
+
+fn contains(text: &[u8], words: &[u8]) -> bool {
+    memchr::memmem::find(text, words).is_some()
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
+    let failed = |problem: std::io::Error| error(path, format!("cannot be read: {problem}"));
+    let size = std::fs::metadata(path).map_err(failed)?.len();
+    if size > LARGEST {
+        return Err(error(path, format!("has {size} bytes; at most {LARGEST} are read")));
+    }
+    std::fs::read(path).map_err(failed)
+}
+
+/// What is wrong with a file.
+pub(super) fn error(path: &Path, problem: impl Into<String>) -> TlsError {
+    TlsError { path: path.to_owned(), problem: problem.into() }
+}
