@@ -29,7 +29,7 @@ const FLOORS: [&[&str]; 6] = [
         "stage",
         "units",
     ],
-    &["dial", "lifecycle", "probe", "resolve", "sandbox", "telemetry", "tls"],
+    &["dial", "lifecycle", "outcall", "probe", "resolve", "sandbox", "telemetry", "tls"],
     &["admin", "audit", "handler", "limits", "middleware", "net"],
     &["config"],
     &["server"],

@@ -101,6 +101,7 @@ pub mod limits;
 pub mod memory;
 pub mod middleware;
 pub mod net;
+pub mod outcall;
 pub mod pace;
 pub mod places;
 pub mod policy;

@@ -29,6 +29,16 @@ pub enum Stream {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
+impl Stream {
+    /// What TLS has agreed on (ALPN, RFC 7301).
+    pub fn protocol(&self) -> Option<&[u8]> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Tls(stream) => stream.get_ref().1.alpn_protocol(),
+        }
+    }
+}
+
 /// Opens connections. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Dialer {
