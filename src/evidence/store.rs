@@ -42,6 +42,7 @@ pub(super) struct Store {
     lost: u64,
 }
 
+#[allow(dead_code, reason = "cold storage comes next")]
 impl Store {
     pub(super) fn new(max_count: usize, max_bytes: u64, eviction: Eviction) -> Self {
         Self {
