@@ -8,7 +8,7 @@ use crate::config::keys;
 use crate::refusal::Reason;
 use crate::telemetry::names;
 
-const PAGES: [&str; 18] = [
+const PAGES: [&str; 19] = [
     "README.md",
     "ARCHITECTURE.md",
     "CHANGELOG.md",
@@ -21,6 +21,7 @@ const PAGES: [&str; 18] = [
     "docs/proxy.md",
     "docs/routes.md",
     "docs/deployment.md",
+    "docs/evidence.md",
     "docs/migrating.md",
     "docs/performance.md",
     "docs/runbook.md",

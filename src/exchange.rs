@@ -12,6 +12,7 @@ use crate::memory::{Purpose, Share};
 use crate::policy::{Fields, Policy};
 use crate::protocol::Protocol;
 use crate::refusal::Reason;
+use crate::seen::Seen;
 
 /// What there was too little of to serve a connection in full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +57,8 @@ pub struct Exchange {
     pub request_id: OnceLock<RequestId>,
     /// Where it goes. Set once, when the route is chosen.
     chosen: OnceLock<Chosen>,
+    /// What evidence of it would show; `None` where none is collected.
+    pub seen: Option<Box<Seen>>,
     /// What is held for as long as the request is served; a tunnel that outlives it takes it over.
     pub permit: OnceLock<Arc<dyn Any + Send + Sync>>,
     upstream: Mutex<Option<Arc<str>>>,
@@ -143,6 +146,7 @@ impl Exchange {
             takes_beside: false,
             request_id: OnceLock::new(),
             chosen: OnceLock::new(),
+            seen: None,
             permit: OnceLock::new(),
             upstream: Mutex::new(None),
             route: AtomicU32::new(0),

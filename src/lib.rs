@@ -80,8 +80,8 @@
 //! | 4 | [`server`]: builds everything and runs it |
 //! | 3 | [`config`]: one table of keys, four places to set them, one valid [`Config`] |
 //! | 2 | [`net`], [`limits`], [`middleware`], [`admin`], [`handler`], [`audit`] |
-//! | 1 | [`lifecycle`], [`probe`], [`resolve`], [`sandbox`], [`telemetry`] |
-//! | 0 | [`body`], [`check`], [`chunked`], [`client_address`], [`exchange`], [`host`], [`pace`], [`policy`], [`protocol`], [`random`], [`redact`], [`refusal`], [`stage`], [`units`] |
+//! | 1 | [`evidence`], [`lifecycle`], [`probe`], [`resolve`], [`sandbox`], [`telemetry`] |
+//! | 0 | [`body`], [`check`], [`chunked`], [`client_address`], [`exchange`], [`host`], [`pace`], [`policy`], [`protocol`], [`random`], [`redact`], [`refusal`], [`seen`], [`stage`], [`units`] |
 
 pub mod admin;
 pub mod audit;
@@ -93,6 +93,7 @@ pub mod client_address;
 pub mod config;
 pub mod deadline;
 pub mod dial;
+pub mod evidence;
 pub mod exchange;
 pub mod handler;
 pub mod host;
@@ -112,6 +113,7 @@ pub mod redact;
 pub mod refusal;
 pub mod resolve;
 pub mod sandbox;
+pub mod seen;
 pub mod server;
 pub mod stage;
 pub mod telemetry;

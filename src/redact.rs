@@ -39,8 +39,64 @@ fn holds_secret_word(name: &[u8]) -> bool {
 /// The request target with the value of every secret-named parameter replaced by [`REDACTED`].
 ///
 /// Parameters are what stands between `?`, `&` and `;`, in the query and (matrix parameters, such
-/// as `;jsessionid=`) in the path. Nothing is allocated where there is nothing to redact.
+/// as `;jsessionid=`) in the path. One that is encoded within another, as in `next=%2Fa%3Ftoken%3D1`,
+/// takes the other with it. Nothing is allocated where there is nothing to redact.
 pub fn redact_target(target: &str) -> Cow<'_, str> {
+    let redacted = redact_plain(target);
+    if is_nested(&redacted) {
+        return hide_nested(&redacted).map_or(redacted, Cow::Owned);
+    }
+    redacted
+}
+
+/// Whether an equals sign may be encoded somewhere: `%3D`, `%253D` and so on.
+fn is_nested(target: &str) -> bool {
+    let escapes = memchr::memchr_iter(b'%', target.as_bytes());
+    let mut digits = escapes.filter_map(|at| target.as_bytes().get(at + 1..at + 3));
+    digits.any(|digits| matches!(digits, b"3D" | b"3d" | b"25"))
+}
+
+/// The same with each value left out that would be redacted if it were decoded; `None` where there is none.
+fn hide_nested(target: &str) -> Option<String> {
+    let mut out = String::with_capacity(target.len());
+    let mut found = false;
+    for piece in target.split_inclusive(['?', '&', ';']) {
+        let name_end = piece.find('=').map_or(0, |at| at + 1);
+        let (name, value) = piece.split_at_checked(name_end).unwrap_or(("", piece));
+        let last = value.chars().next_back().filter(|last| matches!(last, '?' | '&' | ';'));
+        let bare = last.and_then(|last| value.strip_suffix(last)).unwrap_or(value);
+        let hidden = is_nested(bare) && is_secret_within(bare);
+        out.push_str(name);
+        out.push_str(if hidden { REDACTED } else { bare });
+        out.extend(last);
+        found |= hidden;
+    }
+    found.then_some(out)
+}
+
+fn is_secret_within(value: &str) -> bool {
+    // A first parameter has no mark before it.
+    let mut value = format!("?{value}");
+    for _ in 0..4 {
+        let mut decoded = Vec::with_capacity(value.len());
+        let mut rest = value.as_bytes();
+        while let Some((byte, after)) = next_decoded(rest) {
+            decoded.push(byte);
+            rest = after;
+        }
+        value = String::from_utf8_lossy(&decoded).into_owned();
+        if matches!(redact_plain(&value), Cow::Owned(_)) {
+            return true;
+        }
+        if !is_nested(&value) {
+            return false;
+        }
+    }
+    // Nobody encodes five times over who has nothing to hide.
+    true
+}
+
+fn redact_plain(target: &str) -> Cow<'_, str> {
     let mut redacted: Option<String> = None;
     // Up to here `target` has been copied into `redacted`.
     let mut copied = 0;
@@ -170,6 +226,11 @@ mod tests {
             ("/a?user[password]=p", "/a?user[password]=[redacted]"),
             ("/a?sig=a=b==&x=1", "/a?sig=[redacted]&x=1"),
             ("/cb?next=/b?token=abc", "/cb?next=/b?token=[redacted]"),
+            ("/cb?next=%2Fb%3Ftoken%3Dabc&x=1", "/cb?next=[redacted]&x=1"),
+            ("/cb?next=%252Fb%253ftoken%253dabc", "/cb?next=[redacted]"),
+            ("/cb?n=%25252Fb%25253Ftoken%25253Dabc", "/cb?n=[redacted]"),
+            ("/cb?n=%3Ftoken%3Dabc", "/cb?n=[redacted]"),
+            ("/cb?n=token%3Dabc;b", "/cb?n=[redacted];b"),
             ("/a;jsessionid=abc/b?x=1", "/a;jsessionid=[redacted]/b?x=1"),
             ("/a?token=1&token=2", "/a?token=[redacted]&token=[redacted]"),
             ("/ü?kéy=1&key=ü", "/ü?kéy=1&key=[redacted]"),
@@ -188,6 +249,8 @@ mod tests {
             "/token=abc",
             "/a?x=token",
             "/a?%7=1",
+            "/a?b=%3D&c=a%3Db",
+            "/%25?100%25=%253D",
             "/a?%zz=%",
             "*",
             "",

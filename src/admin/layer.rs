@@ -5,7 +5,8 @@ use std::sync::Arc;
 use http::Request;
 use http_body::Body;
 
-use super::{AdminState, Endpoint};
+use super::{AdminState, Endpoint, evidence};
+use crate::evidence::Evidence;
 use crate::stage::{Inbound, Shared, Stage, Stop, alone};
 use crate::telemetry::metrics::ADMIN_ROUTES;
 
@@ -16,6 +17,8 @@ pub struct EndpointsLayer {
     pub state: Arc<AdminState>,
     /// The probes alone: the rest is on a port of its own.
     pub probes_only: bool,
+    /// Listed at `/evidence`; `None` leaves that path to others.
+    pub evidence: Option<Evidence>,
 }
 
 alone!(EndpointsLayer);
@@ -29,14 +32,24 @@ impl Stage for EndpointsLayer {
         exchange: Shared<'_>,
         request: &mut Request<Inbound<B>>,
     ) -> Result<(), Stop> {
-        let Self { state, probes_only } = self;
+        let Self { state, probes_only, evidence } = self;
+        if let Some(answer) = evidence.as_ref().and_then(|it| evidence::answer(it, request)) {
+            if let Some(exchange) = exchange {
+                exchange.set_route(route_of(evidence::PATH));
+            }
+            return Err(Stop::Answered(Box::new(answer?)));
+        }
         let endpoint = Endpoint::of(request.uri().path()).filter(|it| it.is_probe() || !probes_only);
         let Some(endpoint) = endpoint else { return Ok(()) };
         if let Some(exchange) = exchange {
-            // The admin routes are the first, after the route that is none.
-            let place = ADMIN_ROUTES.iter().position(|path| *path == endpoint.path()).unwrap_or(0);
-            exchange.set_route(u32::try_from(place + 1).unwrap_or(0));
+            exchange.set_route(route_of(endpoint.path()));
         }
         Err(Stop::Answered(Box::new(state.answer(endpoint, request.method())?)))
     }
+}
+
+/// The admin routes are the first, after the route that is none.
+fn route_of(path: &str) -> u32 {
+    let place = ADMIN_ROUTES.iter().position(|route| *route == path).unwrap_or(0);
+    u32::try_from(place + 1).unwrap_or(0)
 }

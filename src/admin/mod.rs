@@ -14,6 +14,7 @@ use crate::refusal::{Reason, Refusal};
 use crate::telemetry::{BuildInfo, Metrics};
 
 mod api_health;
+mod evidence;
 mod health;
 pub mod layer;
 mod ready;

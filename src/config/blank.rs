@@ -6,9 +6,9 @@ use std::time::Duration;
 use http::HeaderName;
 
 use super::{
-    AccessLog, AdminConfig, CompressionConfig, Config, FilesConfig, HostHeader, Http2Config, LimitsConfig,
-    LogConfig, LogFormat, LogLevel, ProxyProtocol, RateLimitConfig, SandboxMode, SecurityHeadersConfig,
-    ServerConfig, ShutdownConfig, UpstreamOptions,
+    AccessLog, AdminConfig, CompressionConfig, Config, Eviction, EvidenceConfig, FilesConfig, HostHeader,
+    Http2Config, LimitsConfig, LogConfig, LogFormat, LogLevel, ProxyProtocol, RateLimitConfig, SandboxMode,
+    SecurityHeadersConfig, ServerConfig, ShutdownConfig, UpstreamOptions,
 };
 use crate::client_address::TrustedProxies;
 
@@ -95,6 +95,15 @@ pub(super) fn blank() -> Config {
             algorithms: Vec::new(),
             min_size: 0,
             max_concurrent: 0,
+        },
+        evidence: EvidenceConfig {
+            enabled: false,
+            max_count: 0,
+            max_bytes: 0,
+            eviction: Eviction::Oldest,
+            body_bytes: 0,
+            panic_threshold: 0,
+            panic_window: Duration::ZERO,
         },
         security_headers: SecurityHeadersConfig {
             enabled: false,

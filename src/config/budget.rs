@@ -7,6 +7,7 @@ use super::machine::Machine;
 use super::settings::Settings;
 use super::value::Value;
 use super::{Config, Target};
+use crate::evidence;
 use crate::memory::{PROBING, UPSTREAM, WAITING, WORKING};
 use crate::net::admission::RESERVE;
 use crate::units::Size;
@@ -27,6 +28,8 @@ const LEAST_MEMORY: u64 = 4 * MIB;
 /// Memory is taken for this where the machine does not tell.
 const UNKNOWN_MEMORY: u64 = 512 * MIB;
 const LEAST_COUNT: u64 = 16;
+/// Evidence is lowered to this by itself, and no further.
+const LEAST_EVIDENCE: u64 = MIB;
 const MOST_CONNECTIONS: u64 = 10_000;
 const MOST_IN_FLIGHT: u64 = 1_024;
 /// Descriptors that are not for clients: standard streams, listeners, timers, log, upstream
@@ -95,6 +98,8 @@ pub struct WorstCase {
     pub tracked_clients: u64,
     /// `compression.max_concurrent` where anything is compressed, else 0.
     pub compressors: u64,
+    /// `evidence.max_bytes` and what is on its way, where evidence is collected, else 0.
+    pub evidence: u64,
     /// `limits.max_body_size`, in bytes.
     pub max_body_size: u64,
 }
@@ -112,16 +117,21 @@ impl WorstCase {
             tracked_clients: if rate_limited { number("rate_limit.max_keys") } else { 0 }
                 .saturating_add(demand.tracked_clients),
             compressors: if demand.compressed { number("compression.max_concurrent") } else { 0 },
+            evidence: if settings.is_on("evidence.enabled") {
+                number("evidence.max_bytes").saturating_add(evidence::BESIDE)
+            } else {
+                0
+            },
             max_body_size: number("limits.max_body_size"),
         }
     }
 
-    /// Bytes set aside for what is of a fixed size: connections of probes, tracked clients, and answers
-    /// that are being compressed.
+    /// Bytes set aside for what is of a fixed size: connections of probes, tracked clients, answers that
+    /// are being compressed, and evidence.
     pub fn set_aside(&self) -> u64 {
         let clients = self.tracked_clients.saturating_mul(TRACKED_CLIENT_COST);
         let compressors = self.compressors.saturating_mul(COMPRESSOR_COST);
-        (PROBES * PROBING).saturating_add(clients).saturating_add(compressors)
+        (PROBES * PROBING).saturating_add(clients).saturating_add(compressors).saturating_add(self.evidence)
     }
 
     /// The least that serves anybody: one request at a time, of the costliest kind.
@@ -175,6 +185,9 @@ impl fmt::Display for WorstCase {
                 self.compressors.saturating_mul(COMPRESSOR_COST),
             )?;
         }
+        if self.evidence > 0 {
+            row(f, "evidence, and what is on its way".to_owned(), self.evidence)?;
+        }
         row(f, "shared by connections, requests and bodies".to_owned(), self.shared())?;
         let verdict = if self.fits() { "within" } else { "OVER" };
         row(f, format!("together, {verdict} limits.memory = {}", Size(self.memory)), self.total())?;
@@ -218,6 +231,7 @@ pub(super) fn decide(
     }
     let memory = settings.number("limits.memory").unwrap_or(LEAST_MEMORY);
     fewer_compressors(settings, demand, memory, notes);
+    less_evidence(settings, memory, notes);
     // Where requests hold descriptors as well, half of them are for those.
     let share = if demand.descriptors { 2 } else { 1 };
     let free_files = machine.open_files.map_or(u64::MAX, |files| files.saturating_sub(SPARE_FILES) / share);
@@ -280,6 +294,24 @@ fn fewer_compressors(settings: &mut Settings, demand: &Demand, memory: u64, note
     }
 }
 
+/// Evidence that nobody gave a size is worth a quarter of the memory at most.
+fn less_evidence(settings: &mut Settings, memory: u64, notes: &mut Vec<String>) {
+    const PATH: &str = "evidence.max_bytes";
+    let on = settings.is_on("evidence.enabled") && !settings.explicit(PATH);
+    let Some(wanted) = settings.number(PATH).filter(|_| on) else { return };
+    let most = (memory / 4).saturating_sub(evidence::BESIDE).max(LEAST_EVIDENCE);
+    if wanted > most {
+        settings.resolve(PATH, Value::Size(most));
+        notes.push(format!(
+            "evidence.max_bytes = {}, not {}: a quarter of limits.memory = {}, less {} for what is on its way",
+            Size(most),
+            Size(wanted),
+            Size(memory),
+            Size(evidence::BESIDE)
+        ));
+    }
+}
+
 fn auto_memory(machine: &Machine) -> (u64, String) {
     let (available, what) = match (machine.memory_limit, machine.memory()) {
         (Some(limit), Some(least)) if limit == least => (least, "the cgroup limit"),
@@ -305,10 +337,13 @@ fn over_budget(
     notes: &mut Vec<String>,
     errors: &mut Vec<ConfigError>,
 ) {
-    let parts =
-        ["limits.max_connections", "limits.max_body_size", "http2.stream_window", "http2.send_buffer"];
+    let mut parts =
+        vec!["limits.max_connections", "limits.max_body_size", "http2.stream_window", "http2.send_buffer"];
+    if worst.evidence > 0 {
+        parts.extend(["evidence.enabled", "evidence.max_bytes"]);
+    }
     let problem = format!(
-        "{PROBES} connections for probes x {} + {} tracked clients x {}{} + {} connections x {} + one request \
+        "{PROBES} connections for probes x {} + {} tracked clients x {}{}{} + {} connections x {} + one request \
          with a body of {}, {} with what others are to find left = {} is over limits.memory = {}",
         Size(PROBING),
         worst.tracked_clients,
@@ -316,6 +351,10 @@ fn over_budget(
         match worst.compressors {
             0 => String::new(),
             count => format!(" + {count} answers compressed x {}", Size(COMPRESSOR_COST)),
+        },
+        match worst.evidence {
+            0 => String::new(),
+            bytes => format!(" + {} for evidence", Size(bytes)),
         },
         worst.connections,
         Size(WAITING),

@@ -202,6 +202,7 @@ fn without_effect(settings: &Settings, config: &Config, notes: &mut Vec<String>)
         ("security_headers", "security_headers.enabled", with_headers),
         ("admin", "admin.port", false),
         ("compression", "compression.enabled", compressed),
+        ("evidence", "evidence.enabled", false),
         ("upstream", "upstream.url", proxied),
         ("files", "files.root", files),
     ] {

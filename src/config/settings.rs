@@ -78,6 +78,11 @@ impl Settings {
         }
     }
 
+    /// Whether the switch at `path` is on.
+    pub(super) fn is_on(&self, path: &str) -> bool {
+        self.effective(path) == Some(&Value::Bool(true))
+    }
+
     /// Whether the key at `path` was set anywhere.
     pub(super) fn explicit(&self, path: &str) -> bool {
         self.0.iter().any(|chosen| chosen.key.path == path && chosen.explicit())

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Method};
 
-use super::{AccessLog, Algorithm, HostHeader, LogFormat, LogLevel, ProxyProtocol, SandboxMode};
+use super::{AccessLog, Algorithm, Eviction, HostHeader, LogFormat, LogLevel, ProxyProtocol, SandboxMode};
 use crate::client_address::TrustedProxies;
 use crate::handler::proxy::url::UpstreamUrl;
 use crate::units::{Rate, Size, Time};
@@ -200,6 +200,7 @@ choices! {
     LogFormat { "json" => Json, "console" => Console }
     HostHeader { "keep" => Keep, "upstream" => Upstream }
     ProxyProtocol { "off" => Off, "required" => Required, "optional" => Optional }
+    Eviction { "priority" => Priority, "oldest" => Oldest }
     SandboxMode { "off" => Off, "on" => On, "required" => Required }
     AccessLog { "all" => All, "errors" => Errors, "off" => Off }
 }

@@ -9,6 +9,7 @@ use http::{Method, Request, Response, StatusCode};
 use http_body::Body;
 
 use crate::body::BoxError;
+use crate::evidence::{Evidence, Why};
 use crate::exchange::Exchange;
 use crate::refusal::{Reason, Refusal};
 use crate::stage::{Came, Inbound, Outbound, Shared, Stage, Stop, alone};
@@ -20,12 +21,20 @@ use crate::telemetry::{AccessLog, AccessRecord, Finished, Metrics, RouteId};
 pub struct ObserveLayer {
     metrics: Arc<Metrics>,
     access_log: AccessLog,
+    evidence: Option<Evidence>,
 }
 
 impl ObserveLayer {
     /// Reports to both.
     pub fn new(metrics: Arc<Metrics>, access_log: AccessLog) -> Self {
-        Self { metrics, access_log }
+        Self { metrics, access_log, evidence: None }
+    }
+
+    /// Keeps evidence of answers that were cut off.
+    #[must_use]
+    pub fn with_evidence(mut self, evidence: Option<Evidence>) -> Self {
+        self.evidence = evidence;
+        self
     }
 }
 
@@ -39,12 +48,14 @@ pub struct Report {
     target: Option<PathAndQuery>,
     status: Option<StatusCode>,
     reason: Option<Reason>,
+    /// The answer was under way when it was refused.
+    cut_off: bool,
     bytes_out: u64,
 }
 
 impl ObserveLayer {
     fn report(&self, report: &Report, exchange: &Exchange) {
-        let Self { metrics, access_log } = self;
+        let Self { metrics, access_log, .. } = self;
         let route = RouteId::from_index(exchange.route());
         let probe = (1..=ADMIN_ROUTES.len()).contains(&(route.index() as usize));
         let duration = exchange.ended().saturating_duration_since(exchange.started);
@@ -122,7 +133,7 @@ impl Stage for ObserveLayer {
             Some(Err(error)) => {
                 // The answer was under way when it was refused: it is cut off.
                 if let Some(refusal) = error.downcast_ref::<Refusal>() {
-                    held.reason = Some(refusal.reason);
+                    (held.reason, held.cut_off) = (Some(refusal.reason), true);
                     self.metrics.rejected(refusal.reason);
                 }
             }
@@ -132,6 +143,9 @@ impl Stage for ObserveLayer {
 
     fn over(&self, held: &mut Report, exchange: Shared<'_>) {
         if let Some(exchange) = exchange {
+            if let (true, Some(evidence), Some(reason)) = (held.cut_off, &self.evidence, held.reason) {
+                evidence.request(Why::plain(reason), exchange, held.status.map(|status| status.as_u16()));
+            }
             self.report(held, exchange);
         }
     }

@@ -162,11 +162,11 @@ async fn awake<T: Transport, S: Stack>(
             match read.await {
                 Ok(()) => {}
                 Err(proxy_protocol::End::Refused(refusal)) => {
-                    return refuse(transport, refusal, &state, &context).await;
+                    return refuse(transport, refusal, &prefix, &state, &context).await;
                 }
                 Err(proxy_protocol::End::TooMany(refusal)) => {
                     // Told no longer than a client that is refused when it connects.
-                    let told = Box::pin(refuse(transport, refusal, &state, &context));
+                    let told = Box::pin(refuse(transport, refusal, &prefix, &state, &context));
                     let _ = tokio::time::timeout(TELL_FOR, told).await;
                     return;
                 }
@@ -181,7 +181,7 @@ async fn awake<T: Transport, S: Stack>(
         if gauge.protocol == Protocol::Unknown {
             match detect::protocol(&mut transport, &mut prefix, &state, &context).await {
                 Ok(protocol) => gauge.identify(protocol),
-                Err(Some(refusal)) => return refuse(transport, refusal, &state, &context).await,
+                Err(Some(refusal)) => return refuse(transport, refusal, &prefix, &state, &context).await,
                 Err(None) => return,
             }
         }
@@ -189,7 +189,7 @@ async fn awake<T: Transport, S: Stack>(
             match head::gather(&mut transport, &mut prefix, &state, &context).await {
                 Ok(()) => {}
                 Err(head::End::Refused(refusal)) => {
-                    return refuse(transport, refusal, &state, &context).await;
+                    return refuse(transport, refusal, &prefix, &state, &context).await;
                 }
                 Err(head::End::Closed) => return,
                 Err(head::End::Abort) => return abort(transport, &state, &context).await,
@@ -202,7 +202,7 @@ async fn awake<T: Transport, S: Stack>(
                 context.refused(refusal.reason, state.peer().ip(), gauge.protocol);
                 return linger(transport, &http2::farewell(), true, &state).await;
             }
-            Err(refusal) => return refuse(transport, refusal, &state, &context).await,
+            Err(refusal) => return refuse(transport, refusal, &prefix, &state, &context).await,
         };
         let first = std::mem::take(&mut prefix);
         if let (Protocol::Http2, Some(limits)) = (gauge.protocol, &context.limits.http2) {
@@ -218,8 +218,8 @@ async fn awake<T: Transport, S: Stack>(
         match end {
             http1::End::Idle(idle) => transport = idle,
             http1::End::Resume(resumed, bytes) => (transport, prefix) = (resumed, bytes),
-            http1::End::Refused(transport, refusal) => {
-                return refuse(transport, refusal, &state, &context).await;
+            http1::End::Refused(transport, refusal, came) => {
+                return refuse(transport, refusal, &came, &state, &context).await;
             }
             http1::End::Linger(transport) => {
                 // SECURITY: the reserve is for probes, which have no bodies; nobody lingers in it.
@@ -276,9 +276,15 @@ async fn tunnel(state: &ConnState, context: &Context) {
     }
 }
 
-/// Answers a refusal that no request carries, and counts it.
-async fn refuse<T: Transport>(transport: T, refusal: Refusal, state: &ConnState, context: &Context) {
-    let answer = context.refuse(refusal, state.peer().ip(), Protocol::Http1);
+/// Answers a refusal that no request carries, of which `came` had come, and counts it.
+async fn refuse<T: Transport>(
+    transport: T,
+    refusal: Refusal,
+    came: &[u8],
+    state: &ConnState,
+    context: &Context,
+) {
+    let answer = context.refuse(refusal, state.peer().ip(), Protocol::Http1, came);
     if state.probe_only().is_some() {
         return linger::say(transport, &answer).await;
     }
@@ -306,7 +312,7 @@ async fn abort<T: Transport>(transport: T, state: &ConnState, context: &Context)
         let refusal = Refusal::new(reason, "the connection made room for another").limit(limit);
         // Told in passing: its place is needed now, and it has sent nothing that would be in the
         // way of a close.
-        let answer = context.refuse(refusal, state.peer().ip(), Protocol::Http1);
+        let answer = context.refuse(refusal, state.peer().ip(), Protocol::Http1, &[]);
         linger::say(transport, &answer).await;
     }
 }

@@ -11,6 +11,7 @@ use super::penalty::PenaltyBox;
 use super::send_watch::SendLimits;
 use super::turns::Turns;
 use crate::client_address::TrustedProxies;
+use crate::evidence::{Evidence, Why};
 use crate::lifecycle::Lifecycle;
 use crate::memory::MemoryAccount;
 use crate::protocol::Protocol;
@@ -103,6 +104,8 @@ pub struct Context {
     pub lifecycle: Lifecycle,
     /// Counts.
     pub metrics: Arc<Metrics>,
+    /// Where refusals are kept; `None`: nowhere.
+    pub evidence: Option<Evidence>,
     /// Lines for refusals that no request carries.
     pub access_log: AccessLog,
     /// The field that names a request in its answer.
@@ -142,14 +145,22 @@ impl Context {
     pub fn refused(&self, reason: Reason, client: IpAddr, protocol: Protocol) {
         self.metrics.rejected(reason);
         self.access_log.refused_connection(reason, client, protocol, None);
+        if let Some(evidence) = &self.evidence {
+            evidence.connection(Why::plain(reason), client, protocol, &[], "");
+        }
     }
 
-    /// Counts and logs a refusal that no request carries; the answer to it, as HTTP/1.1 bytes.
-    pub fn refuse(&self, refusal: Refusal, client: IpAddr, protocol: Protocol) -> Vec<u8> {
+    /// Counts and logs a refusal that no request carries, but perhaps the beginning of one (`came`); the answer to
+    /// it, as HTTP/1.1 bytes.
+    pub fn refuse(&self, refusal: Refusal, client: IpAddr, protocol: Protocol, came: &[u8]) -> Vec<u8> {
         let id = random::hex_id();
         let id = std::str::from_utf8(&id).unwrap_or_default();
         self.metrics.rejected(refusal.reason);
         self.access_log.refused_connection(refusal.reason, client, protocol, Some(id));
+        if let Some(evidence) = &self.evidence {
+            let why = Why { reason: refusal.reason, detail: &refusal.detail, limit: refusal.limit };
+            evidence.connection(why, client, protocol, came, id);
+        }
         let refusal = refusal.field(header::DATE, date::now());
         match HeaderValue::from_str(id) {
             Ok(value) => refusal.field(self.request_id_header.clone(), value).into_http1(id),

@@ -28,6 +28,7 @@ use crate::lifecycle::Phase;
 use crate::memory::{Charge, FEW, Purpose, STREAM};
 use crate::protocol::Protocol;
 use crate::refusal::Reason;
+use crate::seen::Seen;
 use crate::stage::Asked;
 
 /// Everything between the connection and the handler.
@@ -165,6 +166,11 @@ impl<S: Stack> hyper::service::Service<Request<Incoming>> for ConnService<S> {
         let mut exchange = exchange(&self.state, &self.context, protocol, &request, started, number);
         exchange.fragment = fragment;
         exchange.purpose = purpose;
+        exchange.seen = self
+            .context
+            .evidence
+            .as_ref()
+            .map(|evidence| Box::new(Seen::fields(&request, evidence.body_bytes())));
         if request.body().is_end_stream() {
             exchange.body_ends();
         }

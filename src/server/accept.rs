@@ -148,7 +148,7 @@ impl<S: Stack> Acceptor<S> {
     }
 
     fn refuse(&self, stream: TcpStream, peer: SocketAddr, refusal: Refusal, told: &Arc<Semaphore>) {
-        let bytes = self.context.refuse(refusal, peer.ip(), Protocol::Unknown);
+        let bytes = self.context.refuse(refusal, peer.ip(), Protocol::Unknown, &[]);
         // Closed here, with its reason untold, where too many are being told theirs.
         let Ok(permit) = told.clone().try_acquire_owned() else { return };
         tokio::spawn(async move {

@@ -16,6 +16,7 @@ use super::stack::Shared;
 use super::{Outcome, checks, housekeeping};
 use crate::admin::{AdminState, Texts};
 use crate::config::{Config, LogFormat as ConfigFormat, Machine, WorstCase, spare_files};
+use crate::evidence::{self, Evidence};
 use crate::handler::routes::Routes;
 use crate::handler::welcome::{self, LimitRow, WelcomeState};
 use crate::lifecycle::readiness::{Check, Readiness};
@@ -235,6 +236,7 @@ impl Builder {
             build: build.clone(),
             texts: Texts::default(),
         });
+        let evidence = evidence(&config, &metrics);
         let route_limiters = RouteLimiters::default();
         let compressors = RouteCompressors::default();
         let app = self.router.or_else(|| {
@@ -264,6 +266,7 @@ impl Builder {
         let shared = Shared {
             metrics: metrics.clone(),
             access_log,
+            evidence,
             lifecycle,
             admin,
             memory: MemoryAccount::new(shared),
@@ -335,6 +338,23 @@ pub fn listen(config: &Config, given: Inherited) -> Result<Bound, BindError> {
         }
     };
     Ok(Bound { server, admin })
+}
+
+/// Where refusals are kept, if they are to be.
+fn evidence(config: &Config, metrics: &Arc<Metrics>) -> Option<Evidence> {
+    let set = &config.evidence;
+    let options = evidence::Options {
+        max_count: set.max_count,
+        max_bytes: set.max_bytes,
+        eviction: set.eviction,
+        body_bytes: set.body_bytes,
+        panic_threshold: set.panic_threshold,
+        panic_window: set.panic_window,
+    };
+    if set.enabled && config.admin.port.is_none() {
+        tracing::warn!("evidence is collected, and nobody can look at it: admin.port is off");
+    }
+    set.enabled.then(|| Evidence::new(options, metrics.clone(), false))
 }
 
 fn logs(config: &Config) -> io::Result<(LogPipe, AccessLog, Option<LogControl>)> {
@@ -461,6 +481,7 @@ fn context(config: &Config, shared: &Shared, max_requests: u64) -> Context {
         proxy_protocol: ProxyProtocol::Off,
         lifecycle: shared.lifecycle.clone(),
         metrics: shared.metrics.clone(),
+        evidence: shared.evidence.clone(),
         access_log: shared.access_log.clone(),
         request_id_header: config.server.request_id_header.clone(),
     }

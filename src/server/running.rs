@@ -135,6 +135,9 @@ impl BoundServer {
             }
             .run(),
         );
+        if let Some(evidence) = shared.evidence.clone() {
+            background.spawn(evidence.keep());
+        }
         background.spawn(main.context.turns.clone().run());
         acceptors.spawn(acceptor(main, app, &registry).run(stopped.clone()));
         // Operators may look on while the rest drains.

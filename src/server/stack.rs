@@ -8,6 +8,7 @@ use crate::admin::AdminState;
 use crate::admin::layer::EndpointsLayer;
 use crate::check::CheckLayer;
 use crate::config::{Config, SecurityHeadersConfig};
+use crate::evidence::Evidence;
 use crate::handler::router::AppHandler;
 use crate::handler::routes::{Dispatch, RouteLayer, Routes};
 use crate::lifecycle::Lifecycle;
@@ -40,6 +41,8 @@ pub(crate) struct Shared {
     pub metrics: Arc<Metrics>,
     /// Lines.
     pub access_log: AccessLog,
+    /// What is kept of refusals, if anything is.
+    pub evidence: Option<Evidence>,
     /// The phase.
     pub lifecycle: Lifecycle,
     /// The endpoints.
@@ -67,16 +70,22 @@ pub(crate) fn main(config: &Config, shared: &Shared) -> impl Stack {
         // Every answer names its request, refused or not, and so does every line about it.
         RequestIdLayer::new(immortal_name(&config.server.request_id_header)),
         // Everything below is logged and counted, whatever becomes of it.
-        ObserveLayer::new(shared.metrics.clone(), shared.access_log.clone()),
+        ObserveLayer::new(shared.metrics.clone(), shared.access_log.clone())
+            .with_evidence(shared.evidence.clone()),
     );
     // Everything below refuses by its error; here it becomes an answer, in one place.
-    let answer = AnswerLayer(shared.metrics.clone());
+    let answer = AnswerLayer::new(shared.metrics.clone(), shared.evidence.clone());
     let inner = (
         // First what must hold for the connection to be trusted with another request: a probe's
         // connection can be smuggled through as well.
         CheckLayer(Framing),
         // Probes are answered when everything else is refused.
-        EndpointsLayer { state: shared.admin.clone(), probes_only: config.admin.port.is_some() },
+        EndpointsLayer {
+            state: shared.admin.clone(),
+            probes_only: config.admin.port.is_some(),
+            // SECURITY: never on a port that clients reach.
+            evidence: None,
+        },
         // What everything below asks for is the route's to say.
         RouteLayer(shared.routes.clone()),
         // Refusals that need nothing but the head, cheapest first.
@@ -116,12 +125,13 @@ pub(crate) fn main(config: &Config, shared: &Shared) -> impl Stack {
 pub(crate) fn admin(config: &Config, shared: &Shared, not_found: AppHandler) -> impl Stack {
     let outer = (
         RequestIdLayer::new(immortal_name(&config.server.request_id_header)),
-        ObserveLayer::new(shared.metrics.clone(), shared.access_log.clone()),
+        ObserveLayer::new(shared.metrics.clone(), shared.access_log.clone())
+            .with_evidence(shared.evidence.clone()),
     );
-    let answer = AnswerLayer(shared.metrics.clone());
+    let answer = AnswerLayer::new(shared.metrics.clone(), shared.evidence.clone());
     let inner = (
         CheckLayer(Framing),
-        EndpointsLayer { state: shared.admin.clone(), probes_only: false },
+        EndpointsLayer { state: shared.admin.clone(), probes_only: false, evidence: shared.evidence.clone() },
         CheckLayer(MaxUrlLength(config.limits.max_url_length)),
         RequestTimeoutLayer(config.limits.request_timeout),
         BodyLimitsLayer {

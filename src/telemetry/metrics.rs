@@ -23,13 +23,15 @@ use crate::lifecycle::Phase;
 use crate::protocol::Protocol;
 use crate::refusal::Reason;
 
+#[path = "evidence.rs"]
+mod evidence;
 #[path = "render.rs"]
 mod render;
 
 pub use super::series::RouteId;
 
 /// Labels of the admin endpoints, which are routes of their own.
-pub const ADMIN_ROUTES: [&str; 5] = ["/health", "/ready", "/metrics", "/version", "/api/health"];
+pub const ADMIN_ROUTES: [&str; 6] = ["/health", "/ready", "/metrics", "/version", "/api/health", "/evidence"];
 
 /// A request that is over.
 #[derive(Debug, Clone, Copy)]

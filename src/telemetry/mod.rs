@@ -16,6 +16,8 @@ mod series;
 mod text;
 mod upstreams;
 
+pub(crate) use text::timestamp;
+
 pub use access_log::{AccessLog, AccessMode, AccessRecord};
 pub use build_info::BuildInfo;
 pub use log::{LogControl, LogFormat};

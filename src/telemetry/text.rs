@@ -130,7 +130,7 @@ fn three_digits(out: &mut Vec<u8>, number: u32) {
 }
 
 /// RFC 3339 in UTC with milliseconds: `2026-11-20T22:08:59.123Z`.
-pub(super) fn timestamp(out: &mut Vec<u8>, now: SystemTime) {
+pub(crate) fn timestamp(out: &mut Vec<u8>, now: SystemTime) {
     let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
     let second = since.as_secs();
     let (known, mut prefix) = SECOND.get();

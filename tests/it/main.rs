@@ -18,6 +18,7 @@
 mod audit;
 mod compression;
 mod differential;
+mod evidence;
 mod faults;
 mod files;
 mod framing;

@@ -10,7 +10,7 @@ pub(super) const LIMITS: &[Key] = &[
         "Bytes of a request body: 413.",
         |config, value| value.put(&mut config.limits.max_body_size),
     )
-    .env(&["MAX_BODY_SIZE"])
+    .env(&["MAX_BODY_SIZE", "TRACEHOUND_MAX_PAYLOAD_SIZE"])
     .live(),
     Key::new(
         "limits.max_url_length",

@@ -4,6 +4,7 @@
 //! JSON schema and the example file all come from these rows. Adding a key means adding one row
 //! here and one field in [`Config`].
 
+mod evidence;
 mod files;
 mod http2;
 mod limits;
@@ -246,6 +247,7 @@ pub(super) const SECTIONS: &[(&str, &str, &[Key])] = &[
     ("upstream", "The application behind a proxy. Any route can have its own.", upstream::UPSTREAM),
     ("files", "Files of a folder. Any route can have its own.", files::FILES),
     ("compression", "Compression of answers of text types that are not compressed yet.", files::COMPRESSION),
+    ("evidence", "What was refused, kept for people to look at.", evidence::EVIDENCE),
     ("security_headers", "Fields added to answers that do not set them.", security_headers::SECURITY_HEADERS),
 ];
 

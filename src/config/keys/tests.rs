@@ -136,6 +136,12 @@ fn every_short_name_of_the_contract_is_an_alias() {
         ("ACCESS_LOG", "log.access"),
         ("UPSTREAM", "upstream.url"),
         ("ROOT", "files.root"),
+        ("TRACEHOUND_MAX_PAYLOAD_SIZE", "limits.max_body_size"),
+        ("TRACEHOUND_QUARANTINE_MAX_COUNT", "evidence.max_count"),
+        ("TRACEHOUND_QUARANTINE_MAX_BYTES", "evidence.max_bytes"),
+        ("TRACEHOUND_QUARANTINE_EVICTION", "evidence.eviction"),
+        ("TRACEHOUND_FAILSAFE_PANIC_THRESHOLD", "evidence.panic_threshold"),
+        ("TRACEHOUND_FAILSAFE_WINDOW_MS", "evidence.panic_window"),
     ] {
         assert!(find(path).is_some_and(|key| key.aliases.contains(&alias)), "{alias}");
     }
@@ -177,6 +183,13 @@ fn what_waits_for_a_restart_is_all_that_is_not_marked() {
             "shutdown.drain_delay",
             "shutdown.drain_timeout",
             "log.format",
+            "evidence.enabled",
+            "evidence.max_count",
+            "evidence.max_bytes",
+            "evidence.eviction",
+            "evidence.body_bytes",
+            "evidence.panic_threshold",
+            "evidence.panic_window",
         ]
     );
 }

@@ -1,7 +1,9 @@
 //! The configuration itself: plain types, section by section.
 
+mod evidence;
 mod serving;
 
+pub use evidence::{Eviction, EvidenceConfig};
 pub use serving::{
     Algorithm, CompressionConfig, FilesConfig, HostHeader, ProxyProtocol, SandboxMode, UpstreamOptions,
 };
@@ -51,6 +53,8 @@ pub struct Config {
     pub files: FilesConfig,
     /// `compression.*`
     pub compression: CompressionConfig,
+    /// `evidence.*`
+    pub evidence: EvidenceConfig,
     /// `security_headers.*`
     pub security_headers: SecurityHeadersConfig,
     /// `[[route]]`, `upstream.url` and `files.root`: the first that a request matches serves it.

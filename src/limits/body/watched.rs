@@ -159,6 +159,11 @@ impl Watch for BodyWatch {
                     self.body_ends();
                 }
                 let bytes = frame.data_ref().map_or(0, Bytes::len) as u64;
+                if let Some(seen) = self.exchange.as_ref().and_then(|exchange| exchange.seen.as_ref())
+                    && let Some(data) = frame.data_ref()
+                {
+                    seen.body_came(data);
+                }
                 if self.limits.memory.is_none() {
                     return Poll::Ready(Some(self.arrived(bytes).map(|()| frame)));
                 }

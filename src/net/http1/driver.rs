@@ -26,8 +26,8 @@ pub(crate) enum End<T> {
     Idle(T),
     /// A part of a head was read; its clock runs from when it came.
     Resume(T, Bytes),
-    /// Refused without a request; the refusal has not been sent yet.
-    Refused(T, Refusal),
+    /// Refused without a request, of which these bytes came; the refusal has not been sent yet.
+    Refused(T, Refusal, Bytes),
     /// Over; the client may still be sending.
     Linger(T),
     /// Over, and the client has closed its side.
@@ -117,10 +117,10 @@ pub(crate) async fn drive<T: Transport, S: Stack>(
     match left {
         Left::Abort | Left::Event(Event::Failed) => End::Closed,
         Left::Due(Due::SlowReader) => End::Stalled(transport),
-        Left::Due(Due::HeadersTimeout) => End::Refused(transport, headers_timeout(context)),
+        Left::Due(Due::HeadersTimeout) => End::Refused(transport, headers_timeout(context), unread),
         Left::Due(Due::Park) => End::Idle(transport),
         Left::Event(Event::Partial) => End::Resume(transport, unread),
-        Left::Event(Event::Refused(refusal)) => End::Refused(transport, refusal),
+        Left::Event(Event::Refused(refusal)) => End::Refused(transport, refusal, unread),
         Left::Event(Event::Wish(wish)) => {
             upgrade::drive(transport, unread, wish, state, context, stack).await
         }

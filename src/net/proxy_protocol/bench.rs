@@ -76,6 +76,7 @@ impl Bench {
             proxy_protocol,
             lifecycle,
             metrics: Metrics::new(&["/"], BuildInfo::current()),
+            evidence: None,
             access_log: AccessLog::new(pipe.clone(), LogFormat::Json, AccessMode::All, LevelFilter::TRACE),
             request_id_header: HeaderName::from_static("x-request-id"),
         };

@@ -30,6 +30,7 @@ use crate::net::transport::Transport;
 use crate::net::upload::Upload;
 use crate::protocol::Protocol;
 use crate::refusal::{Reason, Refusal};
+use crate::seen::Seen;
 use crate::stage;
 
 /// What is left of a body that is read in large pieces: what a small one would not hold.
@@ -236,6 +237,11 @@ impl<'a, T: Transport, S: Stack> Conn<'a, T, S> {
     /// Asks the layers.
     fn begin(self: Pin<&mut Self>, head: Head) {
         let mut this = self.project();
+        let sent = this
+            .common
+            .evidence
+            .as_ref()
+            .map(|evidence| (this.input.unread.slice(..head.length), evidence.body_bytes()));
         this.input.unread.advance(head.length);
         (*this.keep, *this.expects) = (head.keep, head.expects);
         (*this.reading, *this.broken, *this.over) = (head.body, false, false);
@@ -248,6 +254,7 @@ impl<'a, T: Transport, S: Stack> Conn<'a, T, S> {
             service::exchange(this.state, this.common, Protocol::Http1, &request, started, number);
         exchange.fragment = head.fragment;
         exchange.takes_beside = true;
+        exchange.seen = sent.map(|(head, body)| Box::new(Seen::sent(head, body)));
         if this.reading.is_over() {
             exchange.body_ends();
         }
@@ -259,7 +266,8 @@ impl<'a, T: Transport, S: Stack> Conn<'a, T, S> {
             Reading::Length(length) if length <= this.input.unread.len() as u64 => {
                 (*this.reading, *this.expects) = (Reading::Length(0), false);
                 let length = usize::try_from(length).unwrap_or(0);
-                Upload::whole(this.input.unread.split_to(length), this.state)
+                let body = this.input.unread.split_to(length);
+                Upload::whole(body, this.state)
             }
             _ => {
                 // What came with the head goes on with it, unless the client is still to be told to send it.

@@ -1,0 +1,45 @@
+//! The task that reads what came in.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::Evidence;
+
+/// Refusals that are read in a turn, and how long after it the next is. To read one takes a dozen microseconds:
+/// SECURITY: so this is what a flood can make the server spend, whatever it sends.
+const A_TURN: usize = 128;
+const REST: Duration = Duration::from_millis(100);
+
+/// How often the metrics are told.
+const TELL: Duration = Duration::from_secs(1);
+
+impl Evidence {
+    /// Reads what comes in, for as long as it is polled.
+    pub async fn keep(self) {
+        let inner = &*self.0;
+        let mut told = Instant::now();
+        loop {
+            tokio::select! {
+                () = inner.came.notified() => {}
+                () = sleep_until(told + TELL) => {}
+            }
+            while inner.fuse.guard(|| inner.read(A_TURN)) == Some(true) {
+                sleep(REST).await;
+            }
+            if inner.fuse.is_blown() {
+                inner.give_up();
+            }
+            inner.tell();
+            told = Instant::now();
+        }
+    }
+}
+
+impl super::Inner {
+    /// It is off: what is held is held for nothing.
+    fn give_up(&self) {
+        while self.intake.next().is_some() {}
+        self.store().clear();
+    }
+}

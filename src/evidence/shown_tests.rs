@@ -1,0 +1,126 @@
+use super::*;
+
+#[test]
+fn a_head_is_shown_without_secrets() {
+    let sent = b"GET /a?token=s3cret&x=1 HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer s3cret\r\nCookie: a=s3cret\r\n\
+        X-Api-Key: s3cret\r\nReferer: https://u:s3cret@b/c?password=s3cret\r\nLink: <http://a/?sig=s3cret>; rel=x\r\n\
+        X-Note: Bearer s3cret\r\nX-Query: token=s3cret\r\nX-Bad: \x1b[31m\xff\r\n\r\n";
+    let lines = head(sent);
+    assert_eq!(
+        lines,
+        [
+            "GET /a?token=[redacted]&x=1 HTTP/1.1",
+            "Host: a",
+            "Authorization: [redacted]",
+            "Cookie: [redacted]",
+            "X-Api-Key: [redacted]",
+            "Referer: https://[redacted]@b/c?password=[redacted]",
+            "Link: <http://a/?sig=[redacted]>; rel=x",
+            "X-Note: Bearer [redacted]",
+            "X-Query: token=[redacted]",
+            "X-Bad: \\x1b[31m\\xff",
+        ]
+    );
+}
+
+#[test]
+fn a_secret_within_a_parameter_is_found_however_it_is_encoded() {
+    for target in [
+        "/cb?next=%2Fa%3Ftoken%3Ds3cret",
+        "/cb?next=%252Fa%253Ftoken%253Ds3cret&b=1",
+        "/cb?a=%25252Fa%25253Ftoken%25253Ds3cret",
+        "/%3Ftoken%3Ds3cret",
+    ] {
+        let shown = target_without_secrets(target);
+        assert!(!shown.contains("s3cret") && shown.contains(REDACTED), "{shown}");
+    }
+    assert_eq!(target_without_secrets("/a%20b?c=%2F&d=%41"), "/a%20b?c=%2F&d=%41");
+}
+
+#[test]
+fn what_could_not_be_read_is_shown_as_far_as_it_is_understood() {
+    let sent = b"GET /x HTTP/1.1\nHost: a\r\nAuthorization : Bearer s3cret\r\n  s3cret folded\r\nX: y\0Cookie s3cret\rs3cret\r\nX-B: has key s3cret\r\n";
+    let lines = unread(sent);
+    assert!(!lines.concat().contains("s3cret"), "{lines:?}");
+    assert_eq!(lines[0], "GET /x HTTP/1.1");
+    assert!(lines.contains(&"X: y".to_owned()), "{lines:?}");
+    for sent in
+        ["AUTH s3cret\r\n", "PASS s3cret", "s3cret", "Authorization: s3cret", "\x16\x03\x01s3cret", ""]
+    {
+        assert_eq!(unread(sent.as_bytes()), [""; 0], "{sent}");
+    }
+    let lines = unread(b"GET /a?token=s3cret s3cret HTTP/1.1\r\n");
+    assert!(!lines.concat().contains("s3cret"), "{lines:?}");
+    assert_eq!(
+        (guess(b"\x16\x03\x01"), guess(b"GET / HTTP/1.1\r\n"), guess(b"x")),
+        ("tls", "http1", "unknown")
+    );
+}
+
+fn body_of(kind: &str, bytes: &[u8]) -> Option<String> {
+    body(bytes, &head(format!("POST / HTTP/1.1\r\ncontent-type: {kind}\r\n\r\n").as_bytes()))
+}
+
+#[test]
+fn a_form_is_shown_without_secrets() {
+    let form = body_of(
+        "application/x-www-form-urlencoded; charset=utf-8",
+        b"user=a&password=s3cret&b=1&tok%65n=s3cret",
+    );
+    assert_eq!(form.as_deref(), Some("user=a&password=[redacted]&b=1&tok%65n=[redacted]"));
+    let first = body_of("application/x-www-form-urlencoded", b"password=s3cret");
+    assert_eq!(first.as_deref(), Some("password=[redacted]"));
+}
+
+#[test]
+fn json_is_shown_without_secrets_whole_or_cut_off() {
+    for (sent, shown) in [
+        (r#"{"a":1,"password":"s3cret","b":"c"}"#, Some(r#"{"a":1,"password":"[redacted]","b":"c"}"#)),
+        (r#"{"token" : 123456, "b":2}"#, Some(r#"{"token" : [redacted], "b":2}"#)),
+        (r#"{"secret":{"x":"s3cret"},"b":1}"#, Some(r#"{"secret":[redacted]"#)),
+        (r#"{"keys":["s3cret","s3cret"]}"#, Some(r#"{"keys":[redacted]"#)),
+        (r#"{"password":"s3cre"#, Some(r#"{"password":"[redacted]""#)),
+        (r#"{"p\u0061ssword":"s3cret"}"#, None),
+        (r#"{"a":"\"password","b":"c"}"#, None),
+        (r#"{"url":"http://a/?token=s3cret"}"#, Some(r#"{"url":"http://a/?token=[redacted]"}"#)),
+        (r#"["password", "x"]"#, Some(r#"["password", "x"]"#)),
+        (r#"{"password""#, None),
+        ("{\"password\":\"a\\\"s3cret\", \"x\": 1}", Some("{\"password\":\"[redacted]\", \"x\": 1}")),
+    ] {
+        let found = body_of("application/json", sent.as_bytes()).unwrap();
+        assert!(!found.contains("s3cre"), "{sent}: {found}");
+        if let Some(shown) = shown {
+            assert_eq!(found, shown, "{sent}");
+        }
+    }
+}
+
+#[test]
+fn what_names_nothing_is_not_shown() {
+    for kind in ["text/plain", "multipart/form-data; boundary=x", "application/octet-stream", "text/xml"] {
+        assert_eq!(body_of(kind, b"s3cret"), None, "{kind}");
+    }
+    assert_eq!(body(b"s3cret", &head(b"POST / HTTP/1.1\r\n\r\n")), None);
+    let packed = b"POST / HTTP/1.1\r\nContent-Type: application/json\r\nContent-Encoding: gzip\r\n\r\n";
+    assert_eq!(body(b"s3cret", &head(packed)), None);
+}
+
+/// Whatever comes: no panic, and nothing that is no printable ASCII.
+#[test]
+fn nothing_that_is_shown_is_more_than_text() {
+    let mut state = 7u64;
+    let mut byte = || {
+        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        let of = b"GET /?a=%3Dtoken&:\r\n\"{}[],\\ HTTP/1.1\x1b\xff\0;";
+        of[(state >> 33) as usize % of.len()]
+    };
+    for round in 0..3000 {
+        let bytes: Vec<u8> = (0..round % 200).map(|_| byte()).collect();
+        let mut all = head(&bytes);
+        all.extend(unread(&bytes));
+        for kind in ["application/json", FORM] {
+            all.extend(body_of(kind, &bytes));
+        }
+        assert!(all.iter().all(|line| line.bytes().all(|byte| (b' '..=b'~').contains(&byte))), "{all:?}");
+    }
+}
