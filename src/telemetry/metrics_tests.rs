@@ -192,6 +192,9 @@ fn the_text_holds_exactly_what_the_table_promises() {
     metrics.machine(Some(1), 1.0);
     metrics.sandbox([("files", true), ("ports", false)]);
     metrics.cpu_throttled(1);
+    metrics.quarantine(1, 1, 1);
+    metrics.evidence(true, 1, 1, 1);
+    metrics.cold_storage_failures(1);
     let text = metrics.render();
     let mut typed = BTreeSet::new();
     for line in text.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {
