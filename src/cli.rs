@@ -117,7 +117,7 @@ struct SettingArgs {
 
 #[derive(Debug, Args)]
 struct HealthcheckArgs {
-    /// Ask this URL instead: `http://ADDRESS[:PORT][/PATH]`, with an IP address or localhost
+    /// Ask this URL instead: `http://ADDRESS[:PORT][/PATH]`, or https, with an IP address or localhost
     #[arg(long, value_name = "URL")]
     url: Option<String>,
     /// Give up after this long

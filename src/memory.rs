@@ -26,6 +26,8 @@ pub const WAITING: u64 = 8 * 1024;
 pub const WORKING: u64 = 72 * 1024;
 /// Bytes more of a request to an upstream: a buffer to read, and one to write.
 pub const UPSTREAM: u64 = 128 * 1024;
+/// Bytes more of one within TLS: records that come and go, and what is decrypted of them.
+pub const UPSTREAM_TLS: u64 = 80 * 1024;
 /// Bytes more of a request for a file: a piece that is read, one in between, and one on its way out.
 pub const FILE: u64 = 192 * 1024;
 /// Bytes of an HTTP/2 stream that is open, whatever becomes of it: its head, its state, and an answer

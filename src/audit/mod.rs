@@ -19,7 +19,7 @@ mod wire;
 
 pub use cases::all;
 pub use run::{Progress, Unusable, run, select};
-pub use target::{Http2, Options, Target, TargetError, Url};
+pub use target::{Http2, Options, Target, TargetError, Tls, Url};
 
 /// What an audit may spend. `nessen probe --help` and `docs/probe.md` say the same.
 pub mod limits {

@@ -90,7 +90,7 @@ pub async fn run(
         took: Duration::ZERO,
     }));
     let cut_off = ended.map(|ended| ended.to_string());
-    let url = format!("http://{}", url.authority);
+    let url = format!("{}://{}", target.scheme(), url.authority);
     Ok(Report { url, addresses, http2, cut_off, findings, took: began.elapsed() })
 }
 
@@ -184,9 +184,10 @@ async fn speaks_http2(target: &Target, options: &Options) -> Result<Option<bool>
     if options.http2 == Http2::Off {
         return Ok(None);
     }
-    let spoken = H2::open(&target.for_case(Baseline::default())).await.is_ok();
+    let spoken = H2::open(&target.for_case(Baseline::default()).of_http2(true)).await.is_ok();
     if !spoken && options.http2 == Http2::On {
-        return Err(Unusable("HTTP/2 by prior knowledge is not spoken".to_owned()));
+        let how = if options.tls.is_some() { "by ALPN" } else { "by prior knowledge" };
+        return Err(Unusable(format!("HTTP/2 {how} is not spoken")));
     }
     Ok(Some(spoken))
 }
@@ -212,7 +213,7 @@ async fn run_group(
     loop {
         while running.len() < most {
             let Some((place, case)) = waiting.next() else { break };
-            let target = target.for_case(baseline);
+            let target = target.for_case(baseline).of_http2(cases::is_http2(group));
             running.spawn(async move {
                 let began = Instant::now();
                 let act = (case.act)(target.clone());

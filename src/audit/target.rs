@@ -1,18 +1,24 @@
 //! Whom an audit asks, what it may spend on it, and how it connects.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::Uri;
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
 use socket2::SockRef;
 use tokio::net::{TcpSocket, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
+use tokio_rustls::TlsConnector;
 
 use super::limits;
-use super::wire::Conn;
+use super::wire::{Conn, Socket};
 use crate::resolve::Resolver;
+use crate::tls::client::{ClientOptions, server_name};
+use crate::tls::{unverified, why};
 
 /// How long a connection may take to come about.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -21,13 +27,16 @@ pub(super) const LIMITED: u16 = 429;
 /// How long an answer may take that costs the server nothing.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// An `http://` URL: a host, a port and perhaps a path.
+/// An `http://` or `https://` URL: a host, a port and perhaps a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Url {
     /// Host and port as they were written, for `Host`.
     pub authority: String,
-    host: String,
+    /// The host alone, an IPv6 address in its brackets.
+    pub host: String,
     port: u16,
+    /// Whether it is `https://`.
+    pub tls: bool,
     /// The path that was written, if any.
     pub path: Option<String>,
 }
@@ -36,19 +45,15 @@ impl Url {
     /// Reads one.
     ///
     /// # Errors
-    /// It is no `http://` URL, or an `https://` one.
+    /// It is no such URL.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let unusable = || format!("{text:?}: not http://HOST[:PORT][/PATH]");
+        let unusable = || format!("{text:?}: not http://HOST[:PORT][/PATH], or https");
         let uri: Uri = text.parse().map_err(|_| unusable())?;
-        match uri.scheme_str() {
-            Some("http") => {}
-            Some("https") => {
-                return Err(format!(
-                    "{text:?}: https is not spoken yet; name the plain http port behind the TLS terminator"
-                ));
-            }
+        let tls = match uri.scheme_str() {
+            Some("http") => false,
+            Some("https") => true,
             _ => return Err(unusable()),
-        }
+        };
         let authority = uri.authority().ok_or_else(unusable)?;
         if authority.as_str().contains('@') || authority.host().is_empty() {
             return Err(unusable());
@@ -57,7 +62,8 @@ impl Url {
         Ok(Self {
             authority: authority.as_str().to_owned(),
             host: authority.host().to_owned(),
-            port: authority.port_u16().unwrap_or(80),
+            port: authority.port_u16().unwrap_or(if tls { 443 } else { 80 }),
+            tls,
             path,
         })
     }
@@ -72,7 +78,7 @@ impl Url {
     }
 }
 
-/// Whether HTTP/2 by prior knowledge is tried.
+/// Whether HTTP/2 is tried: by prior knowledge, within TLS by ALPN.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Http2 {
     /// It is asked for once, and left where it is not spoken.
@@ -98,6 +104,44 @@ pub struct Options {
     pub headers: Vec<(String, String)>,
     /// Connections that the cases which open many may have open.
     pub connections: usize,
+    /// How TLS is spoken, where it is.
+    pub tls: Option<Tls>,
+}
+
+/// How TLS is spoken to a server.
+#[derive(Debug, Clone)]
+pub struct Tls {
+    http1: Arc<ClientConfig>,
+    http2: Arc<ClientConfig>,
+    name: ServerName<'static>,
+}
+
+impl Tls {
+    /// With the server that has this name: its certificate has to be of a CA of this file, else of a public
+    /// one; or, with `insecure`, none is looked at.
+    ///
+    /// # Errors
+    /// The file holds no CA, or no certificate can be for this name.
+    pub fn new(host: &str, ca: Option<PathBuf>, insecure: bool) -> Result<Self, String> {
+        let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
+        let name = server_name(bare).map_err(|_| format!("{host:?}: no certificate can be for this name"))?;
+        let options = ClientOptions { ca, identity: None };
+        let config = |protocol: &[u8]| match insecure {
+            true => unverified(&[protocol]).map_err(|error| error.to_string()),
+            false => options.config(&[protocol]).map_err(|error| error.to_string()),
+        };
+        Ok(Self { http1: config(b"http/1.1")?, http2: config(b"h2")?, name })
+    }
+
+    async fn handshake(&self, stream: TcpStream, http2: bool) -> Result<Socket, String> {
+        let config = if http2 { &self.http2 } else { &self.http1 };
+        let shaken = TlsConnector::from(config.clone()).connect(self.name.clone(), stream).await;
+        let stream = shaken.map_err(|error| why(&error).unwrap_or_else(|| error.to_string()))?;
+        if http2 && stream.get_ref().1.alpn_protocol() != Some(b"h2") {
+            return Err("HTTP/2 is not offered (ALPN h2)".to_owned());
+        }
+        Socket::within(stream).map_err(|error| error.to_string())
+    }
 }
 
 /// What one case may still spend.
@@ -167,6 +211,8 @@ pub struct Target {
     pub(super) baseline: Baseline,
     permits: Arc<Semaphore>,
     spent: Arc<Spent>,
+    /// Whether connections within TLS are for HTTP/2.
+    http2: bool,
 }
 
 impl std::fmt::Debug for Target {
@@ -191,7 +237,18 @@ impl Target {
             baseline: Baseline::default(),
             permits: Arc::new(Semaphore::new(connections)),
             spent: Arc::default(),
+            http2: false,
         }
+    }
+
+    /// The same for connections that are to speak HTTP/2.
+    pub(super) fn of_http2(self, http2: bool) -> Self {
+        Self { http2, ..self }
+    }
+
+    /// `http` or `https`.
+    pub(super) fn scheme(&self) -> &'static str {
+        if self.options.tls.is_some() { "https" } else { "http" }
     }
 
     /// The same for a case that has spent nothing yet.
@@ -253,13 +310,17 @@ impl Target {
             Ok(Err(problem)) => return Err(error("no connection", &problem)),
             Err(_) => return Err(error("no connection", &"not within 5 s")),
         };
-        Ok(self.wrap(stream, permit))
-    }
-
-    fn wrap(&self, stream: TcpStream, permit: OwnedSemaphorePermit) -> Conn {
         // A drip is to leave byte by byte.
         let _ = stream.set_nodelay(true);
-        Conn::new(stream, self.spent.clone(), permit)
+        let socket = match &self.options.tls {
+            None => Socket::Plain(stream),
+            Some(tls) => match tokio::time::timeout(CONNECT, tls.handshake(stream, self.http2)).await {
+                Ok(Ok(socket)) => socket,
+                Ok(Err(problem)) => return Err(error("no TLS", &problem)),
+                Err(_) => return Err(error("no TLS", &"not within 5 s")),
+            },
+        };
+        Ok(Conn::new(socket, self.spent.clone(), permit))
     }
 
     /// The beginning of a request, without the empty line: the line, `Host`, and the fields of every request.
@@ -300,12 +361,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_url_is_plain_http() {
+    fn a_url_is_of_http() {
         let url = Url::parse("http://app.test:81/x?y").unwrap();
         assert_eq!((url.authority.as_str(), url.host.as_str(), url.port), ("app.test:81", "app.test", 81));
         assert_eq!(url.path.as_deref(), Some("/x?y"));
         assert_eq!(Url::parse("http://[::1]").unwrap().path, None);
-        assert!(Url::parse("https://app.test").unwrap_err().contains("https is not spoken yet"));
+        let url = Url::parse("https://app.test").unwrap();
+        assert!(url.tls && url.port == 443);
         for text in ["app.test", "ftp://app.test", "http://", "http://user@app.test", ""] {
             assert!(Url::parse(text).is_err(), "{text}");
         }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::config::{Config, Probe, SandboxMode, Sources, Target};
 use crate::resolve;
 use crate::sandbox::{self, Held, Notify, Rules};
+use crate::tls::client::ClientOptions;
 
 /// The port of name servers, which are asked by TCP where an answer is too long for a datagram.
 const DNS: u16 = 53;
@@ -59,6 +60,7 @@ fn rules(sources: &Sources, config: &Config) -> Rules {
     }
     let mut asked = Vec::new();
     for route in &config.routes {
+        read.extend(route.upstream.tls().iter().flat_map(ClientOptions::files).flat_map(|file| beside(file)));
         match &route.target {
             Target::Upstream(urls) => asked.extend(urls.iter().map(|url| (url.host.as_str(), url.port))),
             Target::Files(root) => read.extend(root_of(root)),
@@ -68,9 +70,15 @@ fn rules(sources: &Sources, config: &Config) -> Rules {
     asked.extend(config.checks.iter().map(|check| match &check.probe {
         Probe::Tcp { host, port }
         | Probe::Http { host, port, .. }
+        | Probe::Https { host, port, .. }
         | Probe::Redis { host, port }
         | Probe::Postgres { host, port } => (host.as_str(), *port),
     }));
+    let own = config.checks.iter().filter_map(|check| match &check.probe {
+        Probe::Https { ca, .. } => ca.as_deref(),
+        _ => None,
+    });
+    read.extend(own.flat_map(beside));
     // A file can bring other upstreams with the next SIGHUP; flags and environment are of the start.
     let may_change = !files.is_empty();
     let names = asked.iter().any(|(host, _)| host.parse::<IpAddr>().is_err());

@@ -1,12 +1,20 @@
-//! `nessen healthcheck`: one GET over a plain socket, for images without a shell.
+//! `nessen healthcheck`: one GET, for images without a shell.
+//!
+//! Within TLS it takes whatever certificate there is: it asks its own host, sends nothing secret, and is told one
+//! number. A certificate that has expired, or was replaced by a bad one that the server rightly does not take, must
+//! not have a server restarted that serves.
 
-use std::io::{Read, Write};
+use std::fmt;
+use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use http::Uri;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConnection, StreamOwned};
 
 use crate::config::{ProxyProtocol, ServerConfig};
+use crate::tls::unverified;
 
 /// More than any status line of ours takes.
 const LONGEST_STATUS_LINE: usize = 1_024;
@@ -18,6 +26,8 @@ pub(super) struct Target {
     path: String,
     /// Whether the server takes us for a proxy, which must say first whom it speaks for.
     proxy_header: bool,
+    /// Whether it is asked within TLS.
+    tls: bool,
 }
 
 /// Whether `server` refuses a connection of this host to `host` that begins without a PROXY header.
@@ -39,18 +49,21 @@ impl Target {
             address: SocketAddr::new(host, server.port),
             path: "/health".to_owned(),
             proxy_header: requires_header(server, host),
+            tls: false,
         }
     }
 
-    /// From `http://ADDRESS[:PORT][/PATH]`. Names are not resolved: the system's resolver may not be
+    /// From `http://ADDRESS[:PORT][/PATH]`, or `https`. Names are not resolved: the system's resolver may not be
     /// called from a static binary, and a health check of one's own host needs none.
     pub(super) fn parse(url: &str) -> Result<Self, String> {
         let unusable =
-            || format!("{url:?}: not http://ADDRESS[:PORT][/PATH] with an IP address or localhost");
+            || format!("{url:?}: not http://ADDRESS[:PORT][/PATH], or https, with an IP address or localhost");
         let uri: Uri = url.parse().map_err(|_| unusable())?;
-        if uri.scheme_str() != Some("http") {
-            return Err(unusable());
-        }
+        let tls = match uri.scheme_str() {
+            Some("http") => false,
+            Some("https") => true,
+            _ => return Err(unusable()),
+        };
         let host = uri.host().ok_or_else(unusable)?;
         let bare = host.trim_start_matches('[').trim_end_matches(']');
         let host = if host.eq_ignore_ascii_case("localhost") {
@@ -60,8 +73,8 @@ impl Target {
         };
         let path = uri.path_and_query().map_or("/", |path| path.as_str());
         let path = if path == "/" { "/health" } else { path };
-        let address = SocketAddr::new(host, uri.port_u16().unwrap_or(80));
-        Ok(Self { address, path: path.to_owned(), proxy_header: false })
+        let address = SocketAddr::new(host, uri.port_u16().unwrap_or(if tls { 443 } else { 80 }));
+        Ok(Self { address, path: path.to_owned(), proxy_header: false, tls })
     }
 
     /// Asks, and is content with 200 only. `timeout` bounds all of it together.
@@ -69,39 +82,44 @@ impl Target {
         let status = self.status(timeout).map_err(|error| {
             // A read time-out has the name of a full buffer in the system's own words.
             let timed_out =
-                matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut);
+                matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut);
             let problem = if timed_out { "no answer in time".to_owned() } else { error.to_string() };
-            format!("http://{}{}: {problem}", self.address, self.path)
+            format!("{self}: {problem}")
         })?;
         if status == "200" {
             Ok(())
         } else {
-            Err(format!("http://{}{}: answered {status:?}", self.address, self.path))
+            Err(format!("{self}: answered {status:?}"))
         }
     }
 
-    fn status(&self, timeout: Duration) -> std::io::Result<String> {
+    fn status(&self, timeout: Duration) -> io::Result<String> {
         let deadline = Instant::now() + timeout.max(Duration::from_millis(1));
-        // Zero would mean "no time-out" to the socket.
-        let left = || deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
-        let mut socket = TcpStream::connect_timeout(&self.address, left())?;
-        socket.set_write_timeout(Some(left()))?;
+        let mut socket = Timed { socket: TcpStream::connect_timeout(&self.address, left(deadline)?)?, deadline };
+        let header = if self.proxy_header { "PROXY UNKNOWN\r\n" } else { "" };
+        if !self.tls {
+            return self.ask(&mut socket, header);
+        }
+        // A proxy says whom it speaks for before anything else.
+        socket.write_all(header.as_bytes())?;
+        let config = unverified(&[b"http/1.1"]).map_err(io::Error::other)?;
+        let name = ServerName::from(self.address.ip());
+        let connection = ClientConnection::new(config, name).map_err(io::Error::other)?;
+        self.ask(&mut StreamOwned::new(connection, socket), "")
+    }
+
+    fn ask(&self, stream: &mut (impl Read + Write), before: &str) -> io::Result<String> {
         // In one write: a formatted write to a socket would send every piece on its own.
         let request = format!(
-            "{}GET {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: nessen-healthcheck\r\nConnection: close\r\n\r\n",
-            if self.proxy_header { "PROXY UNKNOWN\r\n" } else { "" },
-            self.path,
-            self.address
+            "{before}GET {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: nessen-healthcheck\r\nConnection: close\r\n\r\n",
+            self.path, self.address
         );
-        socket.write_all(request.as_bytes())?;
+        stream.write_all(request.as_bytes())?;
+        stream.flush()?;
         let mut head = Vec::new();
         let mut chunk = [0; 256];
         while !head.contains(&b'\n') && head.len() < LONGEST_STATUS_LINE {
-            if Instant::now() >= deadline {
-                return Err(std::io::ErrorKind::TimedOut.into());
-            }
-            socket.set_read_timeout(Some(left()))?;
-            match socket.read(&mut chunk)? {
+            match stream.read(&mut chunk)? {
                 0 => break,
                 count => head.extend_from_slice(chunk.get(..count).unwrap_or_default()),
             }
@@ -111,6 +129,41 @@ impl Target {
         let is_http = words.next().is_some_and(|version| version.starts_with("HTTP/1."));
         let status = words.next().filter(|_| is_http);
         Ok(status.unwrap_or("what is not HTTP/1").to_owned())
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}{}", if self.tls { "https" } else { "http" }, self.address, self.path)
+    }
+}
+
+/// A socket that all together has until a deadline.
+struct Timed {
+    socket: TcpStream,
+    deadline: Instant,
+}
+
+fn left(deadline: Instant) -> io::Result<Duration> {
+    let left = deadline.checked_duration_since(Instant::now()).filter(|left| !left.is_zero());
+    left.ok_or_else(|| io::ErrorKind::TimedOut.into())
+}
+
+impl Read for Timed {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        self.socket.set_read_timeout(Some(left(self.deadline)?))?;
+        self.socket.read(into)
+    }
+}
+
+impl Write for Timed {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.socket.set_write_timeout(Some(left(self.deadline)?))?;
+        self.socket.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.socket.flush()
     }
 }
 
@@ -137,7 +190,8 @@ mod tests {
         assert_eq!(parsed("http://localhost:81").unwrap(), "127.0.0.1:81 /health");
         assert_eq!(parsed("http://[::1]:81/ready?x=1").unwrap(), "[::1]:81 /ready?x=1");
         assert_eq!(parsed("http://10.0.0.1/").unwrap(), "10.0.0.1:80 /health");
-        for url in ["https://localhost", "localhost:80", "http://app:80", "", "http://"] {
+        assert_eq!(parsed("https://10.0.0.1/").unwrap(), "10.0.0.1:443 /health");
+        for url in ["h2://localhost", "localhost:80", "http://app:80", "", "http://"] {
             assert!(parsed(url).is_err(), "{url}");
         }
     }
@@ -150,7 +204,7 @@ mod tests {
     fn ask_with(proxy_header: bool, beginning: &'static str, answer: &'static [u8]) -> Result<(), String> {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let target = Target { address, path: "/health".to_owned(), proxy_header };
+        let target = Target { address, path: "/health".to_owned(), proxy_header, tls: false };
         let server = std::thread::spawn(move || {
             let (mut socket, _) = listener.accept().unwrap();
             let mut head = [0; 512];
@@ -187,7 +241,7 @@ mod tests {
     fn nobody_listening_is_unhealthy() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let target = Target { address, path: "/".to_owned(), proxy_header: false };
+        let target = Target { address, path: "/".to_owned(), proxy_header: false, tls: false };
         drop(listener);
         assert!(target.check(Duration::from_secs(1)).is_err());
     }

@@ -2,6 +2,7 @@
 
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use crate::config::raise_open_files;
 pub(super) const ABOUT: &str = "Attack an HTTP server of your own, in small, and say what held\n\nEach attack is bounded: a case sends \
      4 MiB and reads 16 MiB at most; 64 connections are open at a time, and one for the honest request (512 where \
      --connections asks for it on a loopback address); 2000 streams on an HTTP/2 connection. Any host but a \
-     loopback address is asked about first. Plain http:// alone, HTTP/2 by prior knowledge.\n\nAudit servers that \
+     loopback address is asked about first. HTTP/2 by prior knowledge, within TLS by ALPN.\n\nAudit servers that \
      are yours, or that you were asked to audit.";
 /// What stands below the flags.
 pub(super) const EXIT_CODES: &str =
@@ -24,7 +25,7 @@ pub(super) const EXIT_CODES: &str =
 /// What can be said of a probe.
 #[derive(Debug, Args)]
 pub(super) struct ProbeArgs {
-    /// The server, as in `http://127.0.0.1:3000`; a path in it is --path
+    /// The server, as in `http://127.0.0.1:3000` or `https://app.example`; a path in it is --path
     #[arg(required_unless_present = "list")]
     url: Option<String>,
     /// Do not ask whether the server is yours
@@ -48,12 +49,18 @@ pub(super) struct ProbeArgs {
     /// A path that takes POST [default: --path]
     #[arg(long, value_name = "PATH", value_parser = path)]
     upload_path: Option<String>,
-    /// HTTP/2 by prior knowledge: `auto` asks once, and leaves it where it is not spoken
+    /// HTTP/2 by prior knowledge, or by ALPN: `auto` asks once, and leaves it where it is not spoken
     #[arg(long, value_enum, default_value = "auto")]
     http2: Http2Arg,
     /// A field of every request, as in --header 'Authorization: Bearer x'; can be repeated
     #[arg(long = "header", value_name = "NAME: VALUE", value_parser = header)]
     headers: Vec<(String, String)>,
+    /// Believe certificates of the CAs of this file (PEM), in place of the public ones
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
+    /// Believe any certificate
+    #[arg(long, conflicts_with = "ca")]
+    insecure: bool,
     /// Connections to hold at a time; over 64 on a loopback address alone
     #[arg(long, value_name = "COUNT", default_value_t = limits::CONNECTIONS,
           value_parser = connections)]
@@ -123,7 +130,11 @@ async fn probe(args: &ProbeArgs, url: &Url, cases: Vec<audit::Case>) -> ExitCode
     if let Err(problem) = allowed(args, url, &addresses, loopback) {
         return fail(EXIT_USAGE, &problem);
     }
-    let options = options(args, url);
+    let tls = url.tls.then(|| audit::Tls::new(&url.host, args.ca.clone(), args.insecure)).transpose();
+    let options = match tls {
+        Ok(tls) => options(args, url, tls),
+        Err(problem) => return fail(EXIT_USAGE, &problem),
+    };
     let terminal = io::stderr().is_terminal();
     let progress = |progress: Progress<'_>| {
         if terminal {
@@ -147,7 +158,7 @@ async fn probe(args: &ProbeArgs, url: &Url, cases: Vec<audit::Case>) -> ExitCode
     }
 }
 
-fn options(args: &ProbeArgs, url: &Url) -> Options {
+fn options(args: &ProbeArgs, url: &Url, tls: Option<audit::Tls>) -> Options {
     let path = args.path.clone().or_else(|| url.path.clone()).unwrap_or_else(|| "/".to_owned());
     Options {
         timeout: args.timeout.max(Duration::from_millis(100)),
@@ -160,6 +171,7 @@ fn options(args: &ProbeArgs, url: &Url) -> Options {
         },
         headers: args.headers.clone(),
         connections: args.connections,
+        tls,
     }
 }
 

@@ -88,6 +88,10 @@ pub(super) fn blank() -> Config {
             health_fall: 0,
             health_rise: 0,
             resolve_interval: Duration::ZERO,
+            ca: None,
+            cert: None,
+            key: None,
+            server_name: None,
         },
         files: FilesConfig { root: None, cache_control: None, fallback: None, precompressed: false },
         compression: CompressionConfig {

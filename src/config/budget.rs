@@ -8,7 +8,7 @@ use super::settings::Settings;
 use super::value::Value;
 use super::{Config, Target};
 use crate::evidence;
-use crate::memory::{PROBING, UPSTREAM, WAITING, WORKING};
+use crate::memory::{PROBING, UPSTREAM, UPSTREAM_TLS, WAITING, WORKING};
 use crate::net::admission::RESERVE;
 use crate::units::Size;
 
@@ -41,6 +41,8 @@ const SPARE_FILES: u64 = 128;
 pub(super) struct Demand {
     /// Some route is proxied.
     proxied: bool,
+    /// Some of its upstreams speak TLS.
+    tls: bool,
     /// A request in flight may hold a descriptor of its own: a connection to an upstream, or a file.
     descriptors: bool,
     /// Answers are compressed somewhere.
@@ -57,6 +59,9 @@ impl Demand {
         let own = config.routes.iter().filter_map(|route| route.rate_limit.as_ref());
         Self {
             proxied: leads(|target| matches!(target, Target::Upstream(_))),
+            tls: leads(|target| {
+                matches!(target, Target::Upstream(urls) if urls.iter().any(|url| url.protocol.is_tls()))
+            }),
             stream: config.stream_memory(),
             descriptors: leads(|target| matches!(target, Target::Upstream(_) | Target::Files(_))),
             compressed: config.compression.enabled
@@ -94,6 +99,8 @@ pub struct WorstCase {
     pub stream: u64,
     /// Whether some route is proxied.
     pub proxied: bool,
+    /// Whether TLS is spoken to some upstream.
+    pub tls: bool,
     /// `rate_limit.max_keys` where the rate limit is on, and those of routes with one of their own.
     pub tracked_clients: u64,
     /// `compression.max_concurrent` where anything is compressed, else 0.
@@ -114,6 +121,7 @@ impl WorstCase {
             in_flight: number("limits.max_in_flight"),
             stream: demand.stream,
             proxied: demand.proxied,
+            tls: demand.tls,
             tracked_clients: if rate_limited { number("rate_limit.max_keys") } else { 0 }
                 .saturating_add(demand.tracked_clients),
             compressors: if demand.compressed { number("compression.max_concurrent") } else { 0 },
@@ -136,10 +144,19 @@ impl WorstCase {
 
     /// The least that serves anybody: one request at a time, of the costliest kind.
     fn least(&self) -> u64 {
-        let upstream = if self.proxied { UPSTREAM } else { 0 };
+        let upstream = self.upstream();
         let request = (WAITING + WORKING).saturating_add(self.stream).saturating_add(upstream);
         // One client may have half, and bodies seven eighths.
         request.saturating_add(self.max_body_size).saturating_mul(2).saturating_mul(8) / 7
+    }
+
+    /// Bytes more of a request to an upstream, of the costliest kind.
+    fn upstream(&self) -> u64 {
+        match (self.proxied, self.tls) {
+            (false, _) => 0,
+            (true, false) => UPSTREAM,
+            (true, true) => UPSTREAM + UPSTREAM_TLS,
+        }
     }
 
     /// Bytes that connections, requests and bodies share.
@@ -202,7 +219,7 @@ impl fmt::Display for WorstCase {
         share(f, "a connection at work", WAITING + WORKING)?;
         share(f, "an HTTP/2 stream, besides its connection", self.stream)?;
         if self.proxied {
-            share(f, "a request to an upstream, besides", UPSTREAM)?;
+            share(f, "a request to an upstream, besides", self.upstream())?;
         }
         Ok(())
     }

@@ -161,6 +161,13 @@ fn contradictions(settings: &Settings, errors: &mut Vec<ConfigError>) {
             problem: "the first time is longer than the longest".to_owned(),
         });
     }
+    let missing = |path| matches!(choice(path), None | Some(Value::Off));
+    if missing("upstream.cert") != missing("upstream.key") {
+        errors.push(ConfigError::Contradiction {
+            settings: set(&["upstream.cert", "upstream.key"]),
+            problem: "a certificate and its key go together".to_owned(),
+        });
+    }
     let same_port = match (settings.sound("server.port"), settings.sound("admin.port")) {
         (Some(server), Some(admin)) => {
             server.value == admin.value && !matches!(admin.value, Value::Off | Value::Count(0))

@@ -49,7 +49,7 @@ probes, 128B for each tracked client where a rate limit is on, and 4MiB for each
 (`compression.max_concurrent`, lowered to what a quarter of `limits.memory` holds). The rest is shared, and
 charged as it is used: a connection that waits holds 8KiB, one at work 72KiB more, an HTTP/2 stream
 `http2.stream_window` + `http2.send_buffer` + `max_header_size` + `max_url_length`, a request to an upstream
-128KiB, one for a file 192KiB, a body what has come of it beyond 16KiB, and half of that besides. Over three quarters of that, idle connections are let
+128KiB (within TLS 80KiB more), one for a file 192KiB, a body what has come of it beyond 16KiB, and half of that besides. Over three quarters of that, idle connections are let
 go, longest idle first, and then those whose client has been waited for a second (0.6s once it is full) and moves less than 8KiB/s (unless that rate is off).
 What then finds no room is refused with 503, except probes. No client, where clients are told apart, may hold more than is
 left for all others. A `limits.memory` that does not hold what else was set is an error.

@@ -50,6 +50,8 @@ pub enum Value {
     Upstreams(Vec<UpstreamUrl>),
     /// A folder.
     Folder(PathBuf),
+    /// A file.
+    File(PathBuf),
     /// A path of a URL, maybe with its query.
     UrlPath(String),
     /// Content codings.
@@ -64,6 +66,8 @@ pub enum Value {
         port: u16,
         /// The path with its query, or nothing.
         path: String,
+        /// Whether it is asked within TLS.
+        tls: bool,
     },
 }
 
@@ -110,12 +114,14 @@ impl fmt::Display for Value {
             Self::Methods(value) => list(f, value, "none"),
             Self::Hosts(value) => list(f, value, "any"),
             Self::Upstreams(value) => list(f, value, "none"),
-            Self::Folder(value) => value.display().fmt(f),
+            Self::Folder(value) | Self::File(value) => value.display().fmt(f),
             Self::UrlPath(value) => f.write_str(value),
             Self::Algorithms(value) => list(f, value, "none"),
             Self::Text(value) => f.write_str(value),
-            Self::Endpoint { host, port, path } if host.contains(':') => write!(f, "[{host}]:{port}{path}"),
-            Self::Endpoint { host, port, path } => write!(f, "{host}:{port}{path}"),
+            Self::Endpoint { host, port, path, .. } if host.contains(':') => {
+                write!(f, "[{host}]:{port}{path}")
+            }
+            Self::Endpoint { host, port, path, .. } => write!(f, "{host}:{port}{path}"),
         }
     }
 }
@@ -169,9 +175,25 @@ plain! {
     Methods => Vec<Method>,
     Hosts => Vec<String>,
     Upstreams => Vec<UpstreamUrl>,
-    Folder => PathBuf,
-    UrlPath => String,
     Algorithms => Vec<Algorithm>,
+}
+
+impl FromValue for PathBuf {
+    fn from_value(value: &Value) -> Option<Self> {
+        match value {
+            Value::Folder(path) | Value::File(path) => Some(path.clone()),
+            _ => None,
+        }
+    }
+}
+
+impl FromValue for String {
+    fn from_value(value: &Value) -> Option<Self> {
+        match value {
+            Value::UrlPath(text) | Value::Text(text) => Some(text.clone()),
+            _ => None,
+        }
+    }
 }
 
 macro_rules! choices {

@@ -7,8 +7,9 @@ use bytes::Bytes;
 use http_body_util::Empty;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::connect;
+use super::{Within, connect};
 use crate::resolve::Resolver;
 
 /// Bytes of a response head, which is all that is read.
@@ -19,7 +20,21 @@ const LONGEST_HEAD: usize = 64 * 1024;
 /// # Errors
 /// It is not, or what answers does not speak HTTP.
 pub async fn http(resolver: &Resolver, host: &str, port: u16, path: &str) -> Result<(), String> {
-    http_at(resolver, host, port, path, &authority(host, port)).await
+    http_at(resolver, host, port, path, &authority(host, port, 80), None).await
+}
+
+/// Likewise within TLS.
+///
+/// # Errors
+/// Likewise, or who answers is not believed.
+pub async fn https(
+    resolver: &Resolver,
+    host: &str,
+    port: u16,
+    path: &str,
+    within: &Within,
+) -> Result<(), String> {
+    http_at(resolver, host, port, path, &authority(host, port, 443), Some(within)).await
 }
 
 /// Likewise of one address of a name: `authority` is what it is called in `Host`.
@@ -32,6 +47,7 @@ pub async fn http_at(
     port: u16,
     path: &str,
     authority: &str,
+    within: Option<&Within>,
 ) -> Result<(), String> {
     let request = Request::get(path)
         .header(header::HOST, authority)
@@ -39,7 +55,18 @@ pub async fn http_at(
         .header(header::CONNECTION, "close")
         .body(Empty::<Bytes>::new())
         .map_err(|_| format!("{path:?} is not a path"))?;
-    let stream = TokioIo::new(connect(resolver, host, port).await?);
+    let stream = connect(resolver, host, port).await?;
+    match within {
+        None => ask(stream, request).await,
+        Some(within) => ask(within.handshake(stream).await?, request).await,
+    }
+}
+
+async fn ask(
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    request: Request<Empty<Bytes>>,
+) -> Result<(), String> {
+    let stream = TokioIo::new(stream);
     let handshake = http1::Builder::new().max_buf_size(LONGEST_HEAD).handshake(stream).await;
     let (mut sender, connection) = handshake.map_err(|error| failure(&error))?;
     let mut connection = pin!(connection);
@@ -61,10 +88,10 @@ fn answered(status: StatusCode) -> String {
     format!("answered {}", status.as_str())
 }
 
-/// The value of `Host`: without the port where it is that of HTTP.
-fn authority(host: &str, port: u16) -> String {
+/// The value of `Host`: without the port where that goes without saying.
+fn authority(host: &str, port: u16, default: u16) -> String {
     let host = if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host.into() };
-    if port == 80 { host } else { format!("{host}:{port}") }
+    if port == default { host } else { format!("{host}:{port}") }
 }
 
 fn failure(error: &hyper::Error) -> String {

@@ -17,10 +17,12 @@ mod postgres;
 mod redis;
 #[cfg(test)]
 mod tests;
+mod tls;
 
-pub use http::{http, http_at};
+pub use http::{http, http_at, https};
 pub use postgres::postgres;
 pub use redis::redis;
+pub use tls::{Within, tls};
 
 /// Patience with an address while there is another one to try: one that is gone must not use up
 /// the time in which the next would have answered.

@@ -25,6 +25,9 @@ use crate::middleware::compression::{CompressionOptions, Compressor, RouteCompre
 use crate::policy::{Fields, Policy};
 use crate::resolve::Resolver;
 use crate::telemetry::{Metrics, RouteId};
+use crate::tls::TlsError;
+use crate::tls::client::ClientOptions;
+use crate::tls::live::{Current, Live};
 
 /// The label of a route for everything.
 pub(super) const EVERYTHING: &str = "/";
@@ -80,16 +83,22 @@ impl Planner {
         before: Option<&RouteTable>,
     ) -> Result<RouteTable, RouteError> {
         let known = before.into_iter().flat_map(RouteTable::routes).filter_map(Route::proxy);
-        let mut alike = Alike {
-            proxies: known.map(|proxy| (proxy.options().clone(), proxy.clone())).collect(),
-            ..Alike::default()
-        };
+        let mut alike = Alike::default();
+        for proxy in known {
+            alike.proxies.insert(proxy.options().clone(), proxy.clone());
+            if let Some(live) = proxy.tls() {
+                alike.before.insert(live.options().clone(), live.clone());
+            }
+        }
         let routes = config.routes.iter().map(|route| self.route(config, route, &mut alike));
         let routes = routes.collect::<Result<Vec<_>, _>>()?;
         let own = config.routes.iter().filter_map(|route| {
             Some((self.metrics.add_route(&label(route)).index(), rate_policy(route.rate_limit.as_ref()?)?))
         });
         self.limiters.replace(own);
+        for (live, fresh) in std::mem::take(&mut alike.fresh) {
+            live.put(fresh);
+        }
         let routes_of = |route: &RouteConfig| (label(route), route.compression.clone());
         // What is for all others comes first: a route at / has the same label, and its own word counts.
         let rest = std::iter::once((EVERYTHING.to_owned(), config.compression.clone()));
@@ -140,8 +149,13 @@ impl Planner {
                     request_id_header: config.server.request_id_header.clone(),
                     request_timeout: route.limits.request_timeout,
                 };
+                let tls = options.upstream.tls().map(|tls| alike.certificates(tls)).transpose();
+                let tls = tls.map_err(|error| problem(error.to_string()))?;
+                if tls.is_some() {
+                    policy.request_memory += memory::UPSTREAM_TLS;
+                }
                 let made =
-                    |options: &ProxyOptions| Proxy::new(options.clone(), &self.resolver, &self.metrics);
+                    |options: &ProxyOptions| Proxy::new(options.clone(), tls, &self.resolver, &self.metrics);
                 Target::Proxy(alike.proxies.entry(options).or_insert_with_key(made).clone())
             }
             Answers::Files(root) => {
@@ -209,9 +223,34 @@ struct Alike {
     proxies: HashMap<ProxyOptions, Proxy>,
     fields: HashMap<SecurityHeadersConfig, Arc<Fields>>,
     methods: HashMap<Vec<Method>, (Arc<[Method]>, HeaderValue)>,
+    certificates: HashMap<ClientOptions, Arc<Live>>,
+    /// Certificates of the table before.
+    before: HashMap<ClientOptions, Arc<Live>>,
+    /// What was read anew of them, for when nothing can fail any more.
+    fresh: Vec<(Arc<Live>, Arc<Current>)>,
 }
 
 impl Alike {
+    /// The certificates as they are now: with a reload, every file is read again.
+    fn certificates(&mut self, options: ClientOptions) -> Result<Arc<Live>, TlsError> {
+        if let Some(same) = self.certificates.get(&options) {
+            return Ok(same.clone());
+        }
+        let live = match self.before.get(&options) {
+            Some(live) => {
+                self.fresh.extend(live.read()?.map(|fresh| (live.clone(), fresh)));
+                live.clone()
+            }
+            None => {
+                let live = Live::new(options.clone())?;
+                live.watch();
+                live
+            }
+        };
+        self.certificates.insert(options, live.clone());
+        Ok(live)
+    }
+
     /// The methods, and `Allow`.
     fn methods(&mut self, methods: &[Method]) -> (Arc<[Method]>, HeaderValue) {
         match self.methods.get(methods) {

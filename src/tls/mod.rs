@@ -10,7 +10,13 @@ use std::sync::Arc;
 use rustls::crypto::CryptoProvider;
 
 pub mod client;
+pub mod live;
 pub mod pem;
+mod unverified;
+mod why;
+
+pub use unverified::unverified;
+pub use why::why;
 
 /// What is wrong with a certificate, a key or a CA.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,6 +6,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::TlsError;
+use crate::sandbox;
 
 /// Bytes of a file of certificates or keys at most: a bundle of all public CAs has a quarter of a megabyte.
 const LARGEST: u64 = 1 << 20;
@@ -46,8 +47,11 @@ fn contains(text: &[u8], words: &[u8]) -> bool {
     memchr::memmem::find(text, words).is_some()
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
-    let failed = |problem: std::io::Error| error(path, format!("cannot be read: {problem}"));
+/// The bytes of a file.
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
+    let failed = |problem: std::io::Error| {
+        error(path, format!("cannot be read: {}", sandbox::explain(path, &problem)))
+    };
     let size = std::fs::metadata(path).map_err(failed)?.len();
     if size > LARGEST {
         return Err(error(path, format!("has {size} bytes; at most {LARGEST} are read")));

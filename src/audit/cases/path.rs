@@ -62,7 +62,7 @@ pub(super) fn cases() -> Vec<Case> {
         "path-absolute",
         "asks above the root by an absolute target",
         |target| async move {
-            let path = format!("http://{}/../../../../etc/passwd", target.authority());
+            let path = format!("{}://{}/../../../../etc/passwd", target.scheme(), target.authority());
             match ask(&target, target.head("GET", &path) + "\r\n").await {
                 Ok(answer) => outside(&answer),
                 Err(outcome) => outcome,

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::Interest;
-use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout_at};
 
@@ -14,6 +13,9 @@ use super::target::Spent;
 pub(super) mod hpack;
 pub(super) mod http1;
 pub(super) mod http2;
+mod tls;
+
+pub(super) use tls::Socket;
 
 const READ: usize = 64 << 10;
 
@@ -43,7 +45,7 @@ pub(super) enum Sent {
 
 /// One connection.
 pub(super) struct Conn {
-    stream: TcpStream,
+    stream: Socket,
     spent: Arc<Spent>,
     /// What has come and was not taken.
     pub(super) buffer: Vec<u8>,
@@ -61,7 +63,7 @@ pub(super) struct Conn {
 }
 
 impl Conn {
-    pub(super) fn new(stream: TcpStream, spent: Arc<Spent>, permit: OwnedSemaphorePermit) -> Self {
+    pub(super) fn new(stream: Socket, spent: Arc<Spent>, permit: OwnedSemaphorePermit) -> Self {
         Self {
             stream,
             spent,
@@ -188,7 +190,7 @@ impl Conn {
     /// Reads a few bytes, and forgets them.
     pub(super) fn sip(&mut self) {
         let mut few = [0; 16];
-        match self.stream.try_read(&mut few) {
+        match self.stream.try_sip(&mut few) {
             Ok(0) => self.end = Some(End::Closed),
             Ok(count) => self.received += count as u64,
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
@@ -198,11 +200,11 @@ impl Conn {
 
     /// Whether the other side has reset it, without reading.
     pub(super) fn was_reset(&self) -> bool {
-        self.broken || matches!(self.stream.take_error(), Ok(Some(_)) | Err(_))
+        self.broken || matches!(self.stream.tcp().take_error(), Ok(Some(_)) | Err(_))
     }
 
     /// Says that nothing more will be sent.
-    pub(super) fn finish(&self) {
-        let _ = rustix::net::shutdown(&self.stream, rustix::net::Shutdown::Write);
+    pub(super) fn finish(&mut self) {
+        self.stream.finish();
     }
 }

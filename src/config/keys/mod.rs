@@ -91,6 +91,10 @@ pub enum Kind {
     Upstreams,
     /// A folder.
     Folder,
+    /// A file.
+    File,
+    /// A name or address that a certificate can be for.
+    ServerName,
     /// A path of a URL.
     UrlPath {
         /// Whether a query may follow.
@@ -115,7 +119,7 @@ pub enum Kind {
         /// The port where none is written.
         port: Option<u16>,
     },
-    /// `http://host:port/path`
+    /// `http://host:port/path`, or `https`
     HttpUrl,
 }
 
@@ -212,10 +216,12 @@ impl Key {
             Kind::Hosts => "a list of hosts without port, *.example.com for all below it; or any".to_owned(),
             // Where there is no default, there has to be one.
             Kind::Upstreams if self.default.is_empty() => {
-                "http://host:port or h2c://host:port, or a list of them".to_owned()
+                "http://host:port, h2c, https or h2, or a list of them".to_owned()
             }
-            Kind::Upstreams => "a list of http://host:port or h2c://host:port; or none".to_owned(),
+            Kind::Upstreams => "a list of http://host:port, h2c, https or h2; or none".to_owned(),
             Kind::Folder => "a folder".to_owned(),
+            Kind::File => "a file".to_owned(),
+            Kind::ServerName => "a host name or address, without port".to_owned(),
             Kind::UrlPath { query: true } => "a path from /, with its query".to_owned(),
             Kind::UrlPath { query: false } => "a path from /, without .. and //".to_owned(),
             Kind::AnyMethods => "a list of method names, not CONNECT".to_owned(),
@@ -226,7 +232,7 @@ impl Key {
             Kind::CheckName => "1 to 64 letters, digits, - and _".to_owned(),
             Kind::HostPort { port: None } => "host:port".to_owned(),
             Kind::HostPort { port: Some(port) } => format!("host or host:port ({port})"),
-            Kind::HttpUrl => "http://host:port/path".to_owned(),
+            Kind::HttpUrl => "http://host:port/path, or https".to_owned(),
             Kind::Algorithms => format!("a list of {}", Algorithm::ALL.map(Algorithm::as_str).join(", ")),
         };
         let off = if self.off { "off, or " } else { "" };

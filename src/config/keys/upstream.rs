@@ -166,4 +166,40 @@ pub(super) const UPSTREAM: &[Key] = &[
         |config, value| value.put(&mut config.upstream.resolve_interval),
     )
     .live(),
+    Key::new(
+        "upstream.ca",
+        Kind::File,
+        "off",
+        "CAs (PEM) that upstreams of https and h2 have to have their certificates of; off: the public ones.",
+        |config, value| value.put(&mut config.upstream.ca),
+    )
+    .or_off()
+    .live(),
+    Key::new(
+        "upstream.cert",
+        Kind::File,
+        "off",
+        "Certificate (PEM, its chain behind it) that upstreams of https and h2 are shown.",
+        |config, value| value.put(&mut config.upstream.cert),
+    )
+    .or_off()
+    .live(),
+    Key::new(
+        "upstream.key",
+        Kind::File,
+        "off",
+        "The key of upstream.cert (PEM, without a passphrase).",
+        |config, value| value.put(&mut config.upstream.key),
+    )
+    .or_off()
+    .live(),
+    Key::new(
+        "upstream.server_name",
+        Kind::ServerName,
+        "off",
+        "Name or address that the certificates of upstreams have to be for; off: that of the URL.",
+        |config, value| value.put(&mut config.upstream.server_name),
+    )
+    .or_off()
+    .live(),
 ];

@@ -89,6 +89,9 @@ fn scalar(key: &Key, text: &str, seconds: bool) -> Result<Value, String> {
         Kind::HeaderValue => header_value(text).ok_or_else(|| "not a header field value".to_owned()),
         Kind::Folder if text.is_empty() => Err("names no folder".to_owned()),
         Kind::Folder => Ok(Value::Folder(text.into())),
+        Kind::File if text.is_empty() => Err("names no file".to_owned()),
+        Kind::File => Ok(Value::File(text.into())),
+        Kind::ServerName => web::server_name(text).map(Value::Text),
         Kind::UrlPath { query } => web::url_path(text, query).map(Value::UrlPath),
         Kind::Host => host(text).map(|host| Value::Hosts(vec![host])).ok_or_else(|| NO_HOST.to_owned()),
         Kind::OneOf(numbers) => match text.parse() {
@@ -110,7 +113,10 @@ fn scalar(key: &Key, text: &str, seconds: bool) -> Result<Value, String> {
 }
 
 fn is_off(kind: Kind, text: &str) -> bool {
-    let numeric = !matches!(kind, Kind::HeaderValue | Kind::Folder | Kind::UrlPath { .. });
+    let numeric = !matches!(
+        kind,
+        Kind::HeaderValue | Kind::Folder | Kind::File | Kind::ServerName | Kind::UrlPath { .. }
+    );
     ["off", "none", "false"].iter().any(|word| text.eq_ignore_ascii_case(word))
         || (numeric && !text.is_empty() && matches!(parse_size(text), Ok(0)))
 }

@@ -1,10 +1,12 @@
 //! Upstreams, paths and the other words of the web.
 
+use std::net::IpAddr;
+
 use http::Method;
 
 use crate::config::Algorithm;
 use crate::config::value::Value;
-use crate::handler::proxy::url::{UpstreamProtocol, UpstreamUrl, UpstreamUrlError, host_and_port};
+use crate::handler::proxy::url::{UpstreamUrl, UpstreamUrlError, host_and_port};
 
 /// Bytes of the longest name of a check: it becomes a label and a word of `/ready`.
 const LONGEST_CHECK_NAME: usize = 64;
@@ -130,7 +132,20 @@ pub(super) fn host_port(text: &str, default: Option<u16>) -> Result<Value, Strin
     }
     let (host, port) = host_and_port(text).map_err(|error| error.to_string())?;
     let port = port.or(default).ok_or("has no port")?;
-    Ok(Value::Endpoint { host, port, path: String::new() })
+    Ok(Value::Endpoint { host, port, path: String::new(), tls: false })
+}
+
+/// A name or address that a certificate can be for.
+pub(super) fn server_name(text: &str) -> Result<String, String> {
+    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
+    if let Ok(address) = bare.parse::<IpAddr>() {
+        return Ok(address.to_string());
+    }
+    match host_and_port(text) {
+        Ok((_, Some(_))) => Err("has a port".to_owned()),
+        Ok((host, None)) => Ok(host),
+        Err(_) => Err("neither a name nor an address".to_owned()),
+    }
 }
 
 /// `http://host:port/path`, the path with its query.
@@ -139,11 +154,12 @@ pub(super) fn http_url(text: &str) -> Result<Value, String> {
     let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
     let url: UpstreamUrl =
         format!("{scheme}://{authority}").parse().map_err(|error: UpstreamUrlError| error.to_string())?;
-    if url.protocol != UpstreamProtocol::Http1 {
-        return Err("is asked over HTTP/1.1 alone; write http://".to_owned());
+    if url.protocol.is_http2() {
+        return Err("is asked over HTTP/1.1 alone; write http:// or https://".to_owned());
     }
     let path = if path.is_empty() { "/" } else { path };
-    Ok(Value::Endpoint { host: url.host, port: url.port, path: url_path(path, true)? })
+    let tls = url.protocol.is_tls();
+    Ok(Value::Endpoint { host: url.host, port: url.port, path: url_path(path, true)?, tls })
 }
 
 #[cfg(test)]
@@ -214,12 +230,18 @@ mod tests {
         assert_eq!(endpoint(host_port("[::1]:1", None)).as_deref(), Ok("[::1]:1"));
         assert_eq!(endpoint(http_url("http://app")).as_deref(), Ok("app:80/"));
         assert_eq!(endpoint(http_url("http://[::1]:8080/a?b=c")).as_deref(), Ok("[::1]:8080/a?b=c"));
+        assert!(matches!(http_url("https://app"), Ok(Value::Endpoint { port: 443, tls: true, .. })));
+        let name = |text: &str| server_name(text);
+        for (text, read) in [("App.test.", "app.test."), ("[::1]", "::1"), ("0:0::1", "::1"), ("10.0.0.1", "10.0.0.1")] {
+            assert_eq!(name(text).as_deref(), Ok(read));
+        }
+        assert!(["a:1", "[::1]:1", "a b", "", "10.0.0.300"].into_iter().all(|text| name(text).is_err()));
         for text in ["db", "", ":1", "db:0", "db:x", "tcp://db:1", "::1:80"] {
             assert!(host_port(text, None).is_err(), "{text}");
         }
         for text in [
             "app",
-            "https://app",
+            "h2://app",
             "h2c://app",
             "http://",
             "http://app?a",

@@ -10,6 +10,7 @@ use super::report::Report;
 use crate::config::error::ConfigError;
 use crate::config::source::{Origin, Raw};
 use crate::config::value::Value;
+use crate::tls::client::ClientOptions;
 
 /// Every check that is sound, in the order of the file; what is wrong goes to the errors.
 pub(in crate::config) fn checks(tables: &[RawTable], errors: &mut Vec<ConfigError>) -> Vec<CheckConfig> {
@@ -53,13 +54,28 @@ fn check(raw: &RawTable, report: &mut Report<'_>) -> Option<CheckConfig> {
     let Some(Value::Text(name)) = next() else { return None };
     let mut probe = None;
     for kind in PROBES {
-        if let Some(Value::Endpoint { host, port, path }) = next() {
+        if let Some(Value::Endpoint { host, port, path, tls }) = next() {
             probe = Some(match kind {
                 "tcp" => Probe::Tcp { host, port },
+                "http" if tls => Probe::Https { host, port, path, ca: None },
                 "http" => Probe::Http { host, port, path },
                 "redis" => Probe::Redis { host, port },
                 _ => Probe::Postgres { host, port },
             });
+        }
+    }
+    if let Some(Value::File(file)) = next()
+        && let Some(entry) = raw.entry("ca")
+    {
+        match &mut probe {
+            Some(Probe::Https { ca, .. }) => {
+                let options = ClientOptions { ca: Some(file.clone()), identity: None };
+                if let Err(error) = options.config(&[]) {
+                    report.entry("", entry, &error.problem);
+                }
+                *ca = Some(file);
+            }
+            _ => report.entry("", entry, "means nothing without an https:// URL in http"),
         }
     }
     let (Some(Value::Time(interval)), Some(Value::Time(timeout))) = (next(), next()) else { return None };

@@ -3,6 +3,7 @@
 //! Stage one ([`RawTable`]) keeps what was written and where; stage two makes routes and checks of
 //! it, each name by the rules of [`names`].
 
+mod certificates;
 mod checks;
 pub(super) mod document;
 mod model;
@@ -23,6 +24,7 @@ use super::settings::Settings;
 use super::source::{Origin, Raw};
 use super::value::Value;
 use crate::handler::routes::{Prefixes, normal, order};
+use certificates::Certificates;
 use raw::{RawEntry, RawValue};
 use report::Report;
 use route::{Place, Reader};
@@ -71,13 +73,22 @@ pub(super) fn routes(
     let tables = tables.chain(implied.iter().map(|(name, table)| (name.clone(), table)));
     let mut found: Vec<(RouteConfig, RouteRow, String)> = Vec::new();
     let mut seen: HashMap<Place, String> = HashMap::new();
+    let mut certificates = Certificates::default();
     let before = errors.len();
     for (kind, raw) in tables {
         let report = Report::new(&kind, raw, "path", errors);
         let table = report.table().to_owned();
         let own = global.clone();
-        let reader =
-            Reader { raw, names: &names, settings, report, own, set: Vec::new(), own_rate_limit: false };
+        let reader = Reader {
+            raw,
+            names: &names,
+            settings,
+            report,
+            own,
+            set: Vec::new(),
+            certificates: &mut certificates,
+            own_rate_limit: false,
+        };
         let (place, route) = reader.read();
         if let Some(place) = place {
             match seen.get(&place) {

@@ -118,6 +118,17 @@ pub enum Probe {
         /// With its query.
         path: String,
     },
+    /// The same within TLS.
+    Https {
+        /// Where, and whose certificate there has to be.
+        host: String,
+        /// Where.
+        port: u16,
+        /// With its query.
+        path: String,
+        /// CAs that are believed in place of the public ones.
+        ca: Option<PathBuf>,
+    },
     /// A PING is answered.
     Redis {
         /// Where.
@@ -139,6 +150,7 @@ impl fmt::Display for Probe {
         let (kind, host, port, path) = match self {
             Self::Tcp { host, port } => ("tcp ", host, port, ""),
             Self::Http { host, port, path } => ("http://", host, port, path.as_str()),
+            Self::Https { host, port, path, .. } => ("https://", host, port, path.as_str()),
             Self::Redis { host, port } => ("redis ", host, port, ""),
             Self::Postgres { host, port } => ("postgres ", host, port, ""),
         };

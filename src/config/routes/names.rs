@@ -167,6 +167,12 @@ pub(in crate::config) const CHECK: &[Key] = &[
     own("check.http", Kind::HttpUrl, "", "A GET is answered well."),
     own("check.redis", Kind::HostPort { port: Some(6_379) }, "", "A PING is answered."),
     own("check.postgres", Kind::HostPort { port: Some(5_432) }, "", "A start-up handshake is answered."),
+    own(
+        "check.ca",
+        Kind::File,
+        "",
+        "CAs (PEM) that an https:// URL has to have its certificate of, in place of the public ones.",
+    ),
     own("check.interval", Kind::Time { min: 10, max: keys::DAY }, "5s", "From one try to the next."),
     own("check.timeout", TIMEOUT, "2s", "Longest time of a try."),
     own("check.fall", Kind::Count { min: 1, max: 1_000 }, "3", "Failures in a row that make it fail."),

@@ -1,7 +1,7 @@
 //! How a table is read: its own rows, and errors that say which table, which key, and what instead.
 
 use super::raw::{RawEntry, RawTable, RawValue};
-use crate::config::error::ConfigError;
+use crate::config::error::{ConfigError, Setting};
 use crate::config::file::MOST_ERRORS;
 use crate::config::keys::Key;
 use crate::config::parse::parse;
@@ -51,6 +51,13 @@ impl<'a> Report<'a> {
             false => format!("{} = {}: {problem}", path(within, &entry.name), entry.value),
         };
         self.whole(&entry.origin, problem);
+    }
+
+    /// Something is wrong with a setting that stands elsewhere.
+    pub(super) fn setting(&mut self, setting: Setting, problem: String) {
+        if self.errors.len() < MOST_ERRORS {
+            self.errors.push(ConfigError::Contradiction { settings: vec![setting], problem });
+        }
     }
 
     /// There is no such name; of the `known` ones the nearest is meant.

@@ -3,6 +3,7 @@
 use http::Method;
 
 use super::RouteRow;
+use super::certificates::Certificates;
 use super::model::{RouteConfig, Target};
 use super::names::{Name, Takes, TargetKind};
 use super::raw::{RawEntry, RawTable, RawValue};
@@ -23,6 +24,8 @@ pub(super) struct Reader<'a, 'e> {
     pub(super) own: Config,
     /// What was written over it.
     pub(super) set: Vec<SetHere>,
+    /// The files of certificates that were looked at already.
+    pub(super) certificates: &'a mut Certificates,
     /// Whether the route counts its own requests, or none.
     pub(super) own_rate_limit: bool,
 }
@@ -199,6 +202,7 @@ impl Reader<'_, '_> {
             headers.content_security_policy = headers.content_security_policy.take().filter(|_| policy);
             headers.permissions_policy = headers.permissions_policy.take().filter(|_| permissions);
         }
+        self.certificates();
         let upstream = &self.own.upstream;
         if upstream.eject_time > upstream.max_eject_time
             && let Some(entry) = self.raw.entry("max_eject_time").or_else(|| self.raw.entry("eject_time"))

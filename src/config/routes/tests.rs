@@ -355,7 +355,7 @@ interval = '1ms'
             "check 2 (file n.toml:6): timout: no such key; did you mean timeout?",
             r#"check 3 "a" (file n.toml:7): has tcp and http; allowed: exactly one of tcp, http, redis, postgres"#,
             r#"check 3 "a" (file n.toml:9): tcp = "x": has no port; allowed: host:port"#,
-            r#"check 3 "a" (file n.toml:10): http = "h2c://x": is asked over HTTP/1.1 alone; write http://; allowed: http://host:port/path"#,
+            r#"check 3 "a" (file n.toml:10): http = "h2c://x": is asked over HTTP/1.1 alone; write http:// or https://; allowed: http://host:port/path, or https"#,
             r#"check 4 "a" (file n.toml:11): the same name as the check at file n.toml:7"#,
             r#"check 4 "a" (file n.toml:13): redis = "x:0": has a port that is not 1 to 65535; allowed: host or host:port (6379)"#,
             r#"check 4 "a" (file n.toml:14): interval = "1ms": out of range; allowed: 10ms to 24h"#,

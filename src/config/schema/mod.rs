@@ -42,7 +42,11 @@ fn property(key: &Key) -> Json {
     let mut forms = forms(key);
     if key.off {
         forms.push(match key.kind {
-            Kind::HeaderValue | Kind::Folder | Kind::UrlPath { .. } => {
+            Kind::HeaderValue
+            | Kind::Folder
+            | Kind::File
+            | Kind::ServerName
+            | Kind::UrlPath { .. } => {
                 json!({ "enum": ["off", "none", "false", false] })
             }
             _ => json!({ "enum": ["off", "none", "false", false, 0] }),
@@ -90,6 +94,8 @@ fn forms(key: &Key) -> Vec<Json> {
         | Kind::HeaderName
         | Kind::HeaderValue
         | Kind::Folder
+        | Kind::File
+        | Kind::ServerName
         | Kind::Host
         | Kind::HostPort { .. }
         | Kind::Text => {
@@ -104,7 +110,7 @@ fn forms(key: &Key) -> Vec<Json> {
         Kind::OneOf(numbers) => vec![json!({ "enum": numbers })],
         Kind::Location => vec![text("^\\s*(/([^/]|$)|[hH][tT][tT][pP][sS]?://)")],
         Kind::CheckName => vec![text("^\\s*[A-Za-z0-9_-]{1,64}\\s*$")],
-        Kind::HttpUrl => vec![text("^\\s*[hH][tT][tT][pP]://")],
+        Kind::HttpUrl => vec![text("^\\s*[hH][tT][tT][pP][sS]?://")],
         Kind::AnyMethods => vec![
             json!({ "type": "array", "items": { "type": "string" }, "minItems": 1 }),
             json!({ "type": "string" }),
@@ -117,7 +123,7 @@ fn forms(key: &Key) -> Vec<Json> {
             ]
         }
         Kind::Upstreams => {
-            let url = "([hH][tT][tT][pP]|[hH]2[cC])://";
+            let url = "([hH][tT][tT][pP][sS]?|[hH]2[cC]?)://";
             let (one, least) = match key.default {
                 "" => (text(&format!("^\\s*{url}")), 1),
                 _ => (

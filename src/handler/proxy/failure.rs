@@ -8,6 +8,7 @@ use hyper::client::conn::TrySendError;
 use rustix::io::Errno;
 
 use super::balance;
+use super::tls::Unsecured;
 use crate::refusal::{Reason, Refusal};
 use crate::telemetry::UpstreamFailure;
 
@@ -48,6 +49,15 @@ impl Failure {
             let detail = "no connection to an upstream can be opened for now";
             let failure = Self::new(Reason::Overloaded, balance::Failure::Fast, detail);
             return Self { blame: None, sent: false, ..failure };
+        }
+        let unsecured = error.get_ref().and_then(|error| error.downcast_ref::<Unsecured>());
+        if let Some(unsecured) = unsecured {
+            // Why is of the operator's making, and for the log alone.
+            let failure = match unsecured {
+                Unsecured::Invalid => Self::invalid("the upstream cannot be trusted to be the right one"),
+                Unsecured::Ended => Self::closed(false),
+            };
+            return Self { sent: false, ..failure };
         }
         let refused = error.kind() == io::ErrorKind::ConnectionRefused;
         let detail =

@@ -23,9 +23,9 @@ use super::http1::{Outgoing, Sending};
 use super::options::{HostHeader, ProxyOptions};
 use super::pool::{Counted, Pool};
 use super::series::Series;
+use super::tls::Secured;
 use super::tunnel::{self, Held, Tunnels};
 use super::upload::{Source, Upload};
-use super::url::UpstreamProtocol;
 use crate::body::BoxError;
 use crate::deadline::{Deadline, within};
 use crate::exchange::Exchange;
@@ -153,10 +153,10 @@ impl Journey {
     }
 
     /// Whether to ask again cannot do a thing twice: the request was never seen, or may be seen twice
-    /// (RFC 9110 section 9.2.2); and none of its body is gone. An upstream that answered, if only
-    /// nonsense, is not asked again.
+    /// (RFC 9110 section 9.2.2); and none of its body is gone. An upstream that answered a request, if only
+    /// with nonsense, is not asked again.
     fn may_retry(&self, failure: &Failure) -> bool {
-        failure.blame.is_some_and(|blame| blame != balance::Failure::Invalid)
+        failure.blame.is_some_and(|blame| blame != balance::Failure::Invalid || !failure.sent)
             && (!failure.sent || self.is_idempotent())
             && self.source.as_ref().is_none_or(|source| match failure.sent {
                 true => !source.has_begun(),
@@ -196,7 +196,7 @@ impl Journey {
         else {
             return Err(Failure::closed(false));
         };
-        let http1 = url.protocol == UpstreamProtocol::Http1;
+        let http1 = !url.protocol.is_http2();
         let ask = Ask {
             protocol: url.protocol,
             authority: &upstream.authority,
@@ -215,13 +215,13 @@ impl Journey {
         if !http1 {
             let request =
                 head::http2(&self.sent, &self.exchange, &ask, body).ok_or_else(Failure::unsayable)?;
-            return Box::pin(self.http2(lease, request)).await;
+            return Box::pin(self.http2(lease, upstream.secured.as_ref(), request)).await;
         }
         // One that may not be sent twice must not be sent into a connection that has ended.
         let certain = self.source.is_some() || !self.is_idempotent();
         let mut connection = match endpoint.pool.take(options.keepalive_timeout, certain) {
             Some(connection) => connection,
-            None => Box::pin(self.proxy.opened(endpoint.address)).await?,
+            None => Box::pin(self.proxy.opened(endpoint.address, upstream.secured.as_ref())).await?,
         };
         let sending = connection.send(Outgoing {
             head: |out: &mut Vec<u8>| head::write_http1(out, &self.sent, &self.exchange, &ask),
@@ -241,10 +241,15 @@ impl Journey {
     }
 
     /// Asks one address that speaks HTTP/2.
-    async fn http2(&self, lease: &Lease<Pool>, request: Request<Upload>) -> Result<Answered, Failure> {
+    async fn http2(
+        &self,
+        lease: &Lease<Pool>,
+        secured: Option<&Arc<Secured>>,
+        request: Request<Upload>,
+    ) -> Result<Answered, Failure> {
         self.open();
         let endpoint = lease.endpoint();
-        let opening = endpoint.pool.http2.stream(endpoint.address);
+        let opening = endpoint.pool.http2.stream(endpoint.address, secured);
         let mut stream = connected(opening, self.proxy.options.upstream.connect_timeout).await?;
         let (parts, body) = self.first_byte(stream.send(request)).await?.into_parts();
         Ok((parts, Carrier::Http2(stream, body)))

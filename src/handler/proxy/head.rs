@@ -107,7 +107,7 @@ pub(super) fn http2<B>(sent: &Parts, exchange: &Exchange, ask: &Ask<'_>, body: B
     fields(&mut headers, sent, exchange, ask, host.as_ref());
     let to = if ask.keep_host { host.as_ref().unwrap_or(ask.authority) } else { ask.authority };
     let mut request = Request::new(body);
-    *request.uri_mut() = target(sent, to)?;
+    *request.uri_mut() = target(sent, to, ask.protocol.is_tls())?;
     *request.method_mut() = sent.method.clone();
     *request.version_mut() = Version::HTTP_2;
     *request.headers_mut() = headers;
@@ -147,7 +147,7 @@ fn has_upgrade(headers: &HeaderMap) -> bool {
 fn fields(out: &mut impl Sink, sent: &Parts, exchange: &Exchange, ask: &Ask<'_>, host: Option<&HeaderValue>) {
     let has = Has::of(&sent.headers);
     let listed = has.listed(&sent.headers, Some(ask.request_id_header));
-    let http2 = ask.protocol == UpstreamProtocol::H2c;
+    let http2 = ask.protocol.is_http2();
     // HTTP/2 may send one cookie a field; everywhere else they are one field (RFC 9113 section 8.2.3).
     let join_cookies = sent.version == Version::HTTP_2 && !http2;
     let mut cookies = Vec::new();
@@ -218,11 +218,11 @@ fn lacks_slash(target: &str) -> bool {
 }
 
 /// The target with its authority. `*` cannot stand behind one: there is none for it.
-fn target(sent: &Parts, authority: &HeaderValue) -> Option<Uri> {
+fn target(sent: &Parts, authority: &HeaderValue, tls: bool) -> Option<Uri> {
     let path = sent.uri.path_and_query().cloned().unwrap_or(uri::PathAndQuery::from_static("/"));
     let path = if lacks_slash(path.as_str()) { ["/", path.as_str()].concat().parse().ok()? } else { path };
     let mut parts = uri::Parts::default();
-    parts.scheme = Some(uri::Scheme::HTTP);
+    parts.scheme = Some(if tls { uri::Scheme::HTTPS } else { uri::Scheme::HTTP });
     parts.authority = Some(authority.to_str().ok()?.parse().ok()?);
     parts.path_and_query = Some(path).filter(|path| path.as_str() != "*");
     parts.path_and_query.as_ref()?;

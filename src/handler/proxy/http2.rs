@@ -1,4 +1,4 @@
-//! Connections to an upstream that speaks HTTP/2 without TLS, by prior knowledge.
+//! Connections to an upstream that speaks HTTP/2: without TLS by prior knowledge, within it by ALPN.
 
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
@@ -16,6 +16,7 @@ use tokio::time::Instant;
 
 use super::failure::{self, Failure};
 use super::io::{Socket, Watched};
+use super::tls::Secured;
 use super::upload::Upload;
 
 /// Streams on one connection before another is opened: what most servers allow.
@@ -54,6 +55,8 @@ struct Shared {
     /// found unsaid once nobody can say any more.
     sender: SendRequest<Upload>,
     link: Link,
+    /// That of the certificates by which it came about.
+    generation: u64,
 }
 
 /// What is known of a connection.
@@ -115,7 +118,11 @@ impl Drop for Stream {
 
 impl Http2 {
     /// A place on a connection with room, or on a new one.
-    pub(super) async fn stream(&self, address: SocketAddr) -> std::io::Result<Stream> {
+    pub(super) async fn stream(
+        &self,
+        address: SocketAddr,
+        secured: Option<&Arc<Secured>>,
+    ) -> std::io::Result<Stream> {
         if let Some(stream) = self.existing() {
             return Ok(stream);
         }
@@ -123,7 +130,8 @@ impl Http2 {
         if let Some(stream) = self.existing() {
             return Ok(stream);
         }
-        let (socket, ended) = Watched::new(Socket::connect(address).await?);
+        let generation = secured.map_or(0, |secured| secured.generation());
+        let (socket, ended) = Watched::new(Socket::connect(address, secured, true).await?);
         let mut builder = Builder::new(TokioExecutor::new());
         builder
             .initial_stream_window_size(STREAM_WINDOW)
@@ -155,7 +163,7 @@ impl Http2 {
             answers: Arc::default(),
             retired: Arc::default(),
         };
-        let shared = Shared { sender, link };
+        let shared = Shared { sender, link, generation };
         let stream = shared.stream();
         lock(&self.open).push(shared);
         Ok(stream)
@@ -174,10 +182,10 @@ impl Http2 {
         lock(&self.open).clear();
     }
 
-    /// Lets go of connections that nobody uses.
-    pub(super) fn sweep(&self) {
+    /// Lets go of connections that nobody uses, and of those that came about by other certificates.
+    pub(super) fn sweep(&self, generation: u64) {
         let mut open = lock(&self.open);
-        open.retain(Shared::is_of_use);
+        open.retain(|shared| shared.is_of_use() && shared.generation == generation);
         // The first stays: the next request finds it open.
         let mut first = true;
         open.retain(|shared| {

@@ -12,11 +12,15 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+use super::tls::{Secured, Tls};
+
 /// A socket to an upstream.
 #[derive(Debug)]
 pub(super) enum Socket {
     /// One of the system's.
     Tcp(TcpStream),
+    /// One of the system's, within TLS.
+    Tls(Box<Tls>),
     /// One in memory.
     #[cfg(any(test, fuzzing))]
     Memory(Box<dyn Memory>),
@@ -34,6 +38,7 @@ macro_rules! each {
     ($socket:expr, $io:ident => $call:expr) => {
         match $socket {
             Socket::Tcp($io) => $call,
+            Socket::Tls($io) => $call,
             #[cfg(any(test, fuzzing))]
             Socket::Memory($io) => $call,
         }
@@ -41,12 +46,30 @@ macro_rules! each {
 }
 
 impl Socket {
-    /// Connects.
-    pub(super) async fn connect(address: SocketAddr) -> io::Result<Self> {
+    /// Connects, and shakes hands where TLS is spoken; with `http2`, on HTTP/2.
+    pub(super) async fn connect(
+        address: SocketAddr,
+        secured: Option<&Arc<Secured>>,
+        http2: bool,
+    ) -> io::Result<Self> {
         let stream = TcpStream::connect(address).await?;
         // Requests are written whole; the next one must not wait for an acknowledgement.
         stream.set_nodelay(true)?;
-        Ok(Self::Tcp(stream))
+        match secured {
+            None => Ok(Self::Tcp(stream)),
+            // In a box: few have it, and it is large.
+            Some(secured) => Ok(Self::Tls(Box::new(Box::pin(secured.handshake(stream, http2)).await?))),
+        }
+    }
+
+    /// Of TLS: whether it came about by the certificates that are believed now, and no part of a record has
+    /// been read. A ticket (RFC 8446 section 4.6.1) is no byte of what is spoken within, and gone once it is
+    /// whole.
+    pub(super) fn is_sound(&self) -> bool {
+        match self {
+            Self::Tls(stream) => stream.is_current() && stream.is_between_records(),
+            _ => true,
+        }
     }
 
     /// Whether nothing waits to be read, not even the end. The kernel itself is asked.
@@ -56,6 +79,8 @@ impl Socket {
     pub(super) fn is_quiet(&self) -> bool {
         let stream = match self {
             Self::Tcp(stream) => stream,
+            // What waits may be a ticket; but that is rare, and another connection costs little.
+            Self::Tls(stream) => stream.tcp(),
             #[cfg(any(test, fuzzing))]
             Self::Memory(stream) => return stream.is_quiet(),
         };

@@ -18,6 +18,7 @@ pub(crate) mod io;
 mod options;
 mod pool;
 mod series;
+mod tls;
 mod tunnel;
 mod upload;
 pub mod url;
@@ -39,12 +40,15 @@ use self::failure::Failure;
 use self::http1::Http1;
 use self::pool::Pool;
 use self::series::{Series, Told};
+use self::tls::Secured;
 use super::body::AnswerBody;
 use crate::body::BoxError;
 use crate::exchange::Exchange;
 use crate::refusal::Refusal;
 use crate::resolve::Resolver;
 use crate::telemetry::Metrics;
+use crate::tls::client::server_name;
+use crate::tls::live::Live;
 
 pub use answer::UpstreamBody;
 pub use options::{HostHeader, ProxyOptions, UpstreamOptions};
@@ -67,6 +71,8 @@ struct Inner {
     metrics: Arc<Metrics>,
     /// When it was last said that nothing is left to connect with.
     exhausted: Mutex<Option<Instant>>,
+    /// The certificates, where TLS is spoken.
+    tls: Option<Arc<Live>>,
 }
 
 impl fmt::Debug for Inner {
@@ -83,23 +89,37 @@ struct Upstream {
     label: Arc<str>,
     authority: HeaderValue,
     series: Arc<Series>,
+    /// Where TLS is spoken to it.
+    secured: Option<Arc<Secured>>,
 }
 
 impl Proxy {
     /// A proxy that asks `resolver` for names, from now on and for as long as it is in use. Must be
-    /// called within a Tokio runtime.
-    pub fn new(options: ProxyOptions, resolver: &Resolver, metrics: &Arc<Metrics>) -> Self {
+    /// called within a Tokio runtime. `tls` is what [`UpstreamOptions::tls`] comes to.
+    pub fn new(
+        options: ProxyOptions,
+        tls: Option<Arc<Live>>,
+        resolver: &Resolver,
+        metrics: &Arc<Metrics>,
+    ) -> Self {
         let upstreams: Vec<Upstream> = options
             .upstream
             .url
             .iter()
             .map(|url| {
-                let label = url.to_string();
+                let label: Arc<str> = url.to_string().into();
+                let secured = tls.as_ref().filter(|_| url.protocol.is_tls()).and_then(|live| {
+                    let name = options.upstream.server_name.as_deref().unwrap_or(&url.host);
+                    // The configuration has none that is not one.
+                    let name = server_name(name).ok()?;
+                    Some(Secured::new(live.clone(), name, label.clone()))
+                });
                 Upstream {
                     series: Arc::new(Series(metrics.upstream(&label))),
                     authority: HeaderValue::from_str(&url.authority())
                         .unwrap_or(HeaderValue::from_static("")),
-                    label: label.into(),
+                    label,
+                    secured,
                 }
             })
             .collect();
@@ -111,9 +131,15 @@ impl Proxy {
             upstreams,
             metrics: metrics.clone(),
             exhausted: Mutex::default(),
+            tls,
         });
         watch::begin(&inner, resolver);
         Self(inner)
+    }
+
+    /// Its certificates, where it speaks TLS.
+    pub fn tls(&self) -> Option<&Arc<Live>> {
+        self.0.tls.as_ref()
     }
 
     /// How it was made.
@@ -144,9 +170,13 @@ impl Inner {
     }
 
     /// A new connection. Idle ones make room for it where nothing is left to open it with.
-    async fn opened(&self, address: SocketAddr) -> Result<Box<Http1>, Failure> {
+    async fn opened(
+        &self,
+        address: SocketAddr,
+        secured: Option<&Arc<Secured>>,
+    ) -> Result<Box<Http1>, Failure> {
         let limit = self.options.upstream.connect_timeout;
-        let opened = forward::connected(Http1::open(address), limit).await;
+        let opened = forward::connected(Http1::open(address, secured), limit).await;
         if !opened.as_ref().is_err_and(Failure::is_exhaustion) {
             return opened;
         }
@@ -154,7 +184,7 @@ impl Inner {
         self.say_exhausted(freed);
         match freed {
             0 => opened,
-            _ => forward::connected(Http1::open(address), limit).await,
+            _ => forward::connected(Http1::open(address, secured), limit).await,
         }
     }
 
@@ -217,6 +247,10 @@ mod tests {
             health_fall: 1,
             health_rise: 1,
             resolve_interval: SECOND,
+            ca: None,
+            cert: None,
+            key: None,
+            server_name: None,
         };
         let request_id_header = HeaderName::from_static("x-request-id");
         ProxyOptions { upstream, request_id_header, request_timeout: SECOND }
@@ -228,7 +262,7 @@ mod tests {
     #[tokio::test]
     async fn a_request_on_its_way_is_small() {
         let metrics = Metrics::new(&[], BuildInfo::current());
-        let proxy = Proxy::new(options("http://127.0.0.1:1"), &Resolver::system(), &metrics);
+        let proxy = Proxy::new(options("http://127.0.0.1:1"), None, &Resolver::system(), &metrics);
         let (parts, ()) = http::Request::new(()).into_parts();
         let body = Inbound::new(Empty::<Bytes>::new(), None);
         let nobody = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
@@ -240,7 +274,7 @@ mod tests {
     #[tokio::test]
     async fn what_goes_on_beside_the_requests_ends_with_the_proxy() {
         let metrics = Metrics::new(&[], BuildInfo::current());
-        let proxy = Proxy::new(options("http://localhost:1"), &Resolver::system(), &metrics);
+        let proxy = Proxy::new(options("http://localhost:1"), None, &Resolver::system(), &metrics);
         let (inner, group) = (Arc::downgrade(&proxy.0), Arc::downgrade(&proxy.0.group));
         drop(proxy);
         tokio::time::timeout(4 * SECOND, async {

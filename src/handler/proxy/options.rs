@@ -1,11 +1,13 @@
 //! How requests are passed on.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use http::HeaderName;
 
 use super::balance::{GroupOptions, HealthOptions, UpstreamSpec};
 use super::url::UpstreamUrl;
+use crate::tls::client::ClientOptions;
 
 /// The applications behind a proxied route, and how patient they are waited for.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -50,6 +52,14 @@ pub struct UpstreamOptions {
     pub health_rise: u32,
     /// Names are resolved again when their TTL ends, and at the latest after this.
     pub resolve_interval: Duration,
+    /// CAs that are believed in place of the public ones.
+    pub ca: Option<PathBuf>,
+    /// Our own certificate, with its chain.
+    pub cert: Option<PathBuf>,
+    /// Its key.
+    pub key: Option<PathBuf>,
+    /// The name or address that certificates have to be for; `None`: that of the URL.
+    pub server_name: Option<String>,
 }
 
 /// `upstream.host_header`
@@ -73,6 +83,13 @@ pub struct ProxyOptions {
 }
 
 impl UpstreamOptions {
+    /// How TLS is spoken to them, where it is to any of them.
+    pub fn tls(&self) -> Option<ClientOptions> {
+        let identity = self.cert.clone().zip(self.key.clone());
+        let spoken = self.url.iter().any(|url| url.protocol.is_tls());
+        spoken.then(|| ClientOptions { ca: self.ca.clone(), identity })
+    }
+
     /// What the balancer is told of them.
     pub(super) fn group(&self) -> GroupOptions {
         let spec = |url: &UpstreamUrl| UpstreamSpec {
@@ -126,6 +143,10 @@ mod tests {
             health_fall: 15,
             health_rise: 16,
             resolve_interval: time(17),
+            ca: None,
+            cert: None,
+            key: None,
+            server_name: None,
         }
         .group();
         let [upstream] = group.upstreams.as_slice() else { panic!("one upstream") };

@@ -53,9 +53,10 @@ impl Pool {
         }
     }
 
-    /// Lets go of connections that have been idle for too long, or that the upstream has closed.
-    pub(super) fn sweep(&self, timeout: Duration) {
-        self.http2.sweep();
+    /// Lets go of connections that have been idle for too long, that the upstream has closed, or that came about
+    /// by certificates other than those of `generation`.
+    pub(super) fn sweep(&self, timeout: Duration, generation: u64) {
+        self.http2.sweep(generation);
         if self.kept.load(Ordering::Relaxed) == 0 {
             return;
         }

@@ -1,11 +1,10 @@
-//! Where an upstream is: `http://app:8080`, or `h2c://app:8080` for HTTP/2 by prior knowledge.
+//! Where an upstream is: `http://app:8080`, or `h2c://app:8080` for HTTP/2 by prior knowledge; within TLS
+//! `https://app:8443`, and `h2://app:8443` for HTTP/2.
 
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
-/// The port where none is written.
-const DEFAULT_PORT: u16 = 80;
 /// Bytes of the longest name of RFC 1035, without the dot at its end.
 const LONGEST_NAME: usize = 253;
 /// Bytes of the longest label of a name.
@@ -29,6 +28,10 @@ pub enum UpstreamProtocol {
     Http1,
     /// `h2c://`: HTTP/2 in plain text, by prior knowledge.
     H2c,
+    /// `https://`: HTTP/1.1 within TLS.
+    Https,
+    /// `h2://`: HTTP/2 within TLS, which has to be agreed on by ALPN (RFC 9113 section 3.3).
+    H2,
 }
 
 impl UpstreamProtocol {
@@ -37,7 +40,24 @@ impl UpstreamProtocol {
         match self {
             Self::Http1 => "http",
             Self::H2c => "h2c",
+            Self::Https => "https",
+            Self::H2 => "h2",
         }
+    }
+
+    /// Whether it is HTTP/2.
+    pub const fn is_http2(self) -> bool {
+        matches!(self, Self::H2c | Self::H2)
+    }
+
+    /// Whether it is spoken within TLS.
+    pub const fn is_tls(self) -> bool {
+        matches!(self, Self::Https | Self::H2)
+    }
+
+    /// The port where none is written.
+    const fn default_port(self) -> u16 {
+        if self.is_tls() { 443 } else { 80 }
     }
 }
 
@@ -45,7 +65,7 @@ impl UpstreamUrl {
     /// Host and port as a `Host` field has them: IPv6 in brackets, without the default port.
     pub fn authority(&self) -> String {
         let host = Bracketed(&self.host);
-        if self.port == DEFAULT_PORT { host.to_string() } else { format!("{host}:{}", self.port) }
+        if self.port == self.protocol.default_port() { host.to_string() } else { format!("{host}:{}", self.port) }
     }
 }
 
@@ -67,8 +87,6 @@ impl fmt::Display for UpstreamUrl {
 /// Why a text is no upstream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UpstreamUrlError {
-    /// `https://`
-    Https,
     /// No scheme at all.
     NoScheme,
     /// A scheme that is not known here.
@@ -92,7 +110,6 @@ pub enum UpstreamUrlError {
 impl fmt::Display for UpstreamUrlError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Https => "https to an upstream is not offered in this version",
             Self::NoScheme => "has no scheme; did you forget http://?",
             Self::Scheme => "has a scheme that is not known here; did you forget http://?",
             Self::UserInfo => "has a user or password, which no upstream is sent",
@@ -117,7 +134,8 @@ impl FromStr for UpstreamUrl {
         let protocol = match scheme.to_ascii_lowercase().as_str() {
             "http" => UpstreamProtocol::Http1,
             "h2c" => UpstreamProtocol::H2c,
-            "https" => return Err(UpstreamUrlError::Https),
+            "https" => UpstreamProtocol::Https,
+            "h2" => UpstreamProtocol::H2,
             "" => return Err(UpstreamUrlError::NoScheme),
             _ => return Err(UpstreamUrlError::Scheme),
         };
@@ -136,7 +154,7 @@ impl FromStr for UpstreamUrl {
             return Err(UpstreamUrlError::Path);
         }
         let (host, port) = host_and_port(authority)?;
-        Ok(Self { protocol, host, port: port.unwrap_or(DEFAULT_PORT) })
+        Ok(Self { protocol, host, port: port.unwrap_or(protocol.default_port()) })
     }
 }
 
@@ -212,6 +230,9 @@ mod tests {
             ("http://app/", "http://app:80", "app"),
             ("HTTP://App.Example:80", "http://app.example:80", "app.example"),
             ("h2c://app:50051", "h2c://app:50051", "app:50051"),
+            ("https://app", "https://app:443", "app"),
+            ("HTTPS://app:80", "https://app:80", "app:80"),
+            ("h2://app:443/", "h2://app:443", "app"),
             ("http://127.0.0.1:3000", "http://127.0.0.1:3000", "127.0.0.1:3000"),
             ("http://[::1]:3000/", "http://[::1]:3000", "[::1]:3000"),
             ("http://[2001:DB8:0::1]", "http://[2001:db8::1]:80", "[2001:db8::1]"),
@@ -236,8 +257,6 @@ mod tests {
         use UpstreamUrlError as Error;
         let long = format!("http://{}", "a.".repeat(127) + "aa");
         for (text, error) in [
-            ("https://app", Error::Https),
-            ("HTTPS://app", Error::Https),
             ("app:8080", Error::NoScheme),
             ("app", Error::NoScheme),
             ("//app", Error::NoScheme),

@@ -7,7 +7,6 @@ use std::time::Duration;
 use super::Inner;
 use super::balance::{AddressSource, Endpoint};
 use super::pool::Pool;
-use super::url::UpstreamProtocol;
 use crate::probe;
 use crate::resolve::{Resolver, Watched};
 
@@ -28,20 +27,27 @@ pub(super) fn begin(inner: &Arc<Inner>, resolver: &Resolver) {
     }
     if let Some(path) = inner.options.upstream.health_path.clone() {
         let urls = inner.options.upstream.url.clone();
+        let secured: Vec<_> = inner.upstreams.iter().map(|upstream| upstream.secured.clone()).collect();
         let resolver = resolver.clone();
         tokio::spawn(inner.group.check_health(move |address, upstream| {
             let (resolver, path) = (resolver.clone(), path.clone());
             let url = urls.get(upstream).cloned();
+            let secured = secured.get(upstream).cloned().flatten();
             async move {
                 let host = address.ip().to_string();
-                let http2 = url.as_ref().is_some_and(|url| url.protocol == UpstreamProtocol::H2c);
+                let http2 = url.as_ref().is_some_and(|url| url.protocol.is_http2());
+                let within = secured.map(|secured| secured.within(http2));
                 // A server that speaks HTTP/2 alone answers no question in HTTP/1.1.
-                if http2 {
-                    return probe::tcp(&resolver, &host, address.port()).await;
+                match within {
+                    Some(within) if http2 => {
+                        return probe::tls(&resolver, &host, address.port(), &within).await;
+                    }
+                    None if http2 => return probe::tcp(&resolver, &host, address.port()).await,
+                    _ => {}
                 }
                 // By its own name: one that serves several hosts has no page for an address.
                 let authority = url.map_or_else(|| address.to_string(), |url| url.authority());
-                probe::http_at(&resolver, &host, address.port(), &path, &authority).await
+                probe::http_at(&resolver, &host, address.port(), &path, &authority, within.as_ref()).await
             }
         }));
     }
@@ -64,7 +70,9 @@ async fn sweep(proxy: Weak<Inner>) {
             }
         }
         for endpoint in known.iter().filter_map(Weak::upgrade) {
-            endpoint.pool.sweep(proxy.options.upstream.keepalive_timeout);
+            let secured = proxy.upstreams.get(endpoint.upstream).and_then(|upstream| upstream.secured.as_ref());
+            let generation = secured.map_or(0, |secured| secured.generation());
+            endpoint.pool.sweep(proxy.options.upstream.keepalive_timeout, generation);
         }
     }
     // A tunnel may hold its address for days, but nobody will ask it anything.

@@ -16,7 +16,8 @@ fn a_host_that_is_not_this_one_is_not_attacked_without_a_word() {
 fn what_cannot_be_audited_is_a_usage_error() {
     let nobody = DeadPort::new().url();
     for (args, word) in [
-        (&["https://localhost"][..], "https is not spoken yet"),
+        (&["https://localhost", "--ca", "/nowhere/ca.pem"][..], "/nowhere/ca.pem: cannot be read"),
+        (&["https://localhost", "--ca", "a", "--insecure"], "--insecure"),
         (&["localhost"], "not http://"),
         (&["http://localhost", "--only", "nonsense"], "nonsense"),
         (&["http://localhost", "--path", "x"], "--path"),

@@ -5,7 +5,7 @@ use crate::support::is_long;
 use crate::support::server::Server;
 
 /// What does not depend on time, and so takes none to speak of.
-const QUICK: [&str; 13] = [
+pub(super) const QUICK: [&str; 13] = [
     "head",
     "body",
     "upload",
@@ -22,7 +22,7 @@ const QUICK: [&str; 13] = [
 ];
 
 /// What is open, or was not tried.
-fn faults(found: &Found) -> Vec<String> {
+pub(super) fn faults(found: &Found) -> Vec<String> {
     let wrong =
         found.verdicts.iter().filter(|(_, (verdict, _))| !matches!(verdict.as_str(), "held" | "unclear"));
     wrong.map(|(name, (verdict, happened))| format!("{verdict} {name}: {happened}")).collect()

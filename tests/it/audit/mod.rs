@@ -3,6 +3,7 @@
 
 mod command;
 mod defaults;
+mod tls;
 mod weak;
 mod weak_http1;
 mod weak_http2;
@@ -52,8 +53,12 @@ fn only<'a>(names: &[&'a str]) -> Vec<&'a str> {
 
 #[track_caller]
 fn probe(address: SocketAddr, args: &[&str]) -> Found {
-    let url = format!("http://{address}");
-    let (exit, stdout, stderr) = run(&[&[url.as_str(), "--json"], args].concat());
+    probe_at(&format!("http://{address}"), args)
+}
+
+#[track_caller]
+fn probe_at(url: &str, args: &[&str]) -> Found {
+    let (exit, stdout, stderr) = run(&[&[url, "--json"], args].concat());
     let json: Value = serde_json::from_str(&stdout).unwrap_or_else(|_| panic!("{exit}: {stdout}{stderr}"));
     let text = |case: &Value, name: &str| case[name].as_str().expect("a text").to_owned();
     let cases = json["cases"].as_array().expect("cases").iter();

@@ -112,7 +112,7 @@ fn a_bad_route_table_is_refused_with_every_fault_by_its_route_and_key() {
     let text = "\
 [[route]]
 path = '/api'
-upstream = 'https://app'
+upstream = 'ftp://app'
 conect_timeout = '1s'
 
 [[route]]
@@ -126,7 +126,7 @@ name = 'db'
     for lines in refusals(file.path()) {
         for (line, parts) in lines.iter().zip([
             &["5 errors"][..],
-            &["route 1 \"/api\"", ":3)", "upstream", "\"https://app\"", "not offered", "allowed: http://"],
+            &["route 1 \"/api\"", ":3)", "upstream", "\"ftp://app\"", "not known", "allowed: http://"],
             &["route 1 \"/api\"", ":4)", "conect_timeout", "did you mean connect_timeout?"],
             &["route 2 \"/api/\"", ":6)", "the same host and path as route 1 \"/api\""],
             &["route 2 \"/api/\"", ":8)", "root = \"./no/such/folder\"", "No such file or directory"],

@@ -4,8 +4,9 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use super::fates::{Fate, HARMLESS, LONG, TABLE};
-use super::{NO_EJECTION, ask, ask2, proxy, sum};
+use super::{NO_EJECTION, TempFile, ask, ask2, proxy, proxy_to, sum};
 use crate::support::client::{Answer, Client, Request};
+use crate::support::front::{Ca, Front};
 use crate::support::http1::End;
 use crate::support::http2::{self, Answer as Answer2, DATA, END_STREAM, H2, frame};
 use crate::support::server::Server;
@@ -15,12 +16,16 @@ use crate::support::{PATIENCE, assert_eventually, pause};
 use Fate::{Cut, Gone, Invalid, Late, Silent, Whole};
 
 fn server(upstream: &Upstream) -> Server {
-    let env = [
+    server_at(&upstream.url(), &[])
+}
+
+fn server_at(url: &str, env: &[(&str, &str)]) -> Server {
+    let ours = [
         ("NESSEN_UPSTREAM_FIRST_BYTE_TIMEOUT", "1s"),
         ("NESSEN_UPSTREAM_READ_TIMEOUT", "800ms"),
         NO_EJECTION,
     ];
-    proxy(upstream, &env)
+    proxy_to(url, &[&ours, env].concat())
 }
 
 /// What became of a request, or what is wrong with it.
@@ -115,11 +120,23 @@ fn assert_none(faults: &[String]) {
 #[test]
 fn no_fault_of_an_upstream_becomes_a_wrong_answer() {
     let upstream = Upstream::start();
-    let server = server(&upstream);
+    every_fault(&upstream, &server(&upstream));
+}
+
+#[test]
+fn nor_does_any_within_tls() {
+    let (upstream, ca) = (Upstream::start(), Ca::new("one"));
+    let front = Front::start(upstream.address, &ca.issue(&["127.0.0.1"]));
+    let file = TempFile::new("ca.pem", &ca.pem());
+    every_fault(&upstream, &server_at(&front.url(), &[("NESSEN_UPSTREAM_CA", file.path())]));
+}
+
+#[track_caller]
+fn every_fault(upstream: &Upstream, server: &Server) {
     let mut wrong = Vec::new();
     for method in ["GET", "POST"] {
         for (fault, fates) in TABLE {
-            if let Err(why) = check(&server, &upstream, fault, fates, method) {
+            if let Err(why) = check(server, upstream, fault, fates, method) {
                 wrong.push(format!("{method} {fault}: {why}"));
             }
         }
@@ -256,7 +273,7 @@ fn every_fault_is_counted_and_names_the_upstream_in_the_log() {
 #[test]
 fn an_upstream_nobody_listens_at_is_told_at_once() {
     let dead = crate::support::upstream::DeadPort::new();
-    let server = super::proxy_to(&dead.url(), &[]);
+    let server = proxy_to(&dead.url(), &[]);
     for request in [Request::get("t", "ok"), Request::post("t", "ok", b"body")] {
         let began = Instant::now();
         ask(&server, &request).assert_refusal(502, "UPSTREAM_UNREACHABLE");
@@ -283,7 +300,7 @@ fn an_upstream_that_does_not_take_connections_is_given_up_in_time() {
         .collect();
     pause(50);
     let env = [("NESSEN_UPSTREAM_CONNECT_TIMEOUT", "300ms"), ("NESSEN_UPSTREAM_RETRIES", "0")];
-    let server = super::proxy_to(&format!("http://{address}"), &env);
+    let server = proxy_to(&format!("http://{address}"), &env);
     let began = Instant::now();
     let answer = ask(&server, &Request::get("t", "ok"));
     let took = began.elapsed();

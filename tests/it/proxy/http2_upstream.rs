@@ -21,15 +21,15 @@ use crate::support::wire::{Broken, values};
 
 /// What the upstream has counted.
 #[derive(Default)]
-struct Counts {
-    connections: AtomicUsize,
-    streams: AtomicUsize,
+pub(super) struct Counts {
+    pub(super) connections: AtomicUsize,
+    pub(super) streams: AtomicUsize,
     at_once: AtomicUsize,
     most_at_once: AtomicUsize,
 }
 
 /// Listens, and does with each stream what its `x-fault` says.
-async fn start() -> (SocketAddr, Arc<Counts>) {
+pub(super) async fn start() -> (SocketAddr, Arc<Counts>) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let counts = Arc::new(Counts::default());

@@ -28,7 +28,7 @@ fn each_error_names_the_route_the_key_and_what_is_wrong() {
         ("root = '$/file'", &["root", "is no folder"]),
         ("root = '$/public'\nfallback = '/none.html'", &["fallback", "/none.html", "No such file"]),
         ("upstream = 'app:8080'", &["upstream", "did you forget http://?"]),
-        ("upstream = 'https://app'", &["upstream", "https", "not offered"]),
+        ("upstream = 'ftp://app'", &["upstream", "ftp", "not known"]),
         ("upstream = 'http://app:99999'", &["upstream", "port"]),
         ("upstream = 'http://app/path'", &["upstream", "has a path"]),
         ("upstream = ['http://a', 'b']", &["upstream", "\"b\"", "has no scheme"]),
@@ -65,7 +65,7 @@ fn each_error_names_the_route_the_key_and_what_is_wrong() {
 fn all_errors_are_said_at_once_in_the_order_of_the_file() {
     let folder = Folder::new();
     let table = "[[route]]\npath = '/a'\n[[route]]\npath = 'b'\nrespond = {}\n[[route]]\npath = '/c'\nrespond = {}\n\
-                 [[route]]\npath = '/%63/'\nrespond = {}\n[[check]]\nname = 'd'\n[[check]]\nname = 'e'\nhttp = 'https://e'\n\
+                 [[route]]\npath = '/%63/'\nrespond = {}\n[[check]]\nname = 'd'\n[[check]]\nname = 'e'\nhttp = 'h2://e'\n\
                  [limits]\nmax_body_size = 'x'\n";
     let said = refused(&folder, table, &[("UPSTREAM", "nonsense"), ("ROOT", "/dev/null")]);
     let places = ["route 1 \"/a\"", "route 2 \"b\"", "route 4 \"/%63/\"", "check 1 \"d\"", "check 2 \"e\""];

@@ -4,6 +4,7 @@ pub(crate) mod balancer;
 pub(crate) mod client;
 pub(crate) mod client2;
 pub(crate) mod folder;
+pub(crate) mod front;
 pub(crate) mod http1;
 pub(crate) mod http2;
 pub(crate) mod problem;

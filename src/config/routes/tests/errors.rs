@@ -51,16 +51,16 @@ fn every_error_names_the_route_the_key_and_what_is_allowed() {
             r#"(file n.toml:4): fallback = "/index.html": means nothing with upstream; it goes with root"#,
         ),
         (
-            "upstream = 'https://a'",
-            r#"(file n.toml:3): upstream = "https://a": https to an upstream is not offered in this version; allowed: http://host:port or h2c://host:port, or a list of them"#,
+            "upstream = 'ftp://a'",
+            r#"(file n.toml:3): upstream = "ftp://a": has a scheme that is not known here; did you forget http://?; allowed: http://host:port, h2c, https or h2, or a list of them"#,
         ),
         (
             "upstream = ['http://a', 'b:80']",
-            r#"(file n.toml:3): upstream = ["http://a", "b:80"]: "b:80": has no scheme; did you forget http://?; allowed: http://host:port or h2c://host:port, or a list of them"#,
+            r#"(file n.toml:3): upstream = ["http://a", "b:80"]: "b:80": has no scheme; did you forget http://?; allowed: http://host:port, h2c, https or h2, or a list of them"#,
         ),
         (
             "upstream = 'http://me:hunter2@a'",
-            r#"(file n.toml:3): upstream = "http://[redacted]@a": has a user or password, which no upstream is sent; allowed: http://host:port or h2c://host:port, or a list of them"#,
+            r#"(file n.toml:3): upstream = "http://[redacted]@a": has a user or password, which no upstream is sent; allowed: http://host:port, h2c, https or h2, or a list of them"#,
         ),
         ("upstream = []", "(file n.toml:3): upstream = []: names no upstream"),
         (

@@ -27,6 +27,7 @@ use self::output::{Output, Unsent};
 use super::failure::Failure;
 use super::head::Length;
 use super::io::Socket;
+use super::tls::Secured;
 use super::upload::{Source, Upload};
 use crate::chunked::Decoded;
 
@@ -82,8 +83,11 @@ pub(super) struct Broken;
 
 impl Http1 {
     /// Connects.
-    pub(super) async fn open(address: SocketAddr) -> std::io::Result<Box<Self>> {
-        Ok(Box::new(Self::over(Socket::connect(address).await?)))
+    pub(super) async fn open(
+        address: SocketAddr,
+        secured: Option<&Arc<Secured>>,
+    ) -> std::io::Result<Box<Self>> {
+        Ok(Box::new(Self::over(Socket::connect(address, secured, false).await?)))
     }
 
     /// A connection that was made already.
@@ -108,7 +112,7 @@ impl Http1 {
         let mut byte = [0];
         let read = Pin::new(&mut self.socket)
             .poll_read(&mut Context::from_waker(Waker::noop()), &mut ReadBuf::new(&mut byte));
-        read.is_pending() && (!certain || self.socket.is_quiet())
+        read.is_pending() && self.socket.is_sound() && (!certain || self.socket.is_quiet())
     }
 
     /// Sends a request; the future is ready with the head of its answer.
@@ -334,7 +338,7 @@ mod tests {
     async fn an_idle_connection_does_not_hold_the_memory_of_a_large_answer() {
         const LENGTH: usize = 1 << 20;
         let upstream = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let mut connection = Http1::open(upstream.local_addr().unwrap()).await.unwrap();
+        let mut connection = Http1::open(upstream.local_addr().unwrap(), None).await.unwrap();
         let (mut socket, _) = upstream.accept().await.unwrap();
         let answering = tokio::spawn(async move {
             let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {LENGTH}\r\n\r\n");

@@ -29,6 +29,8 @@ pub(super) struct Output {
     body: Upload,
     length: Length,
     ended: bool,
+    /// All that was taken has left the socket's own buffers: within TLS it has some.
+    flushed: bool,
 }
 
 /// Why it cannot be.
@@ -51,6 +53,7 @@ impl Output {
             body: Upload::Empty,
             length: Length::None,
             ended: true,
+            flushed: true,
         }
     }
 
@@ -64,7 +67,7 @@ impl Output {
 
     /// Whether all of it has left.
     pub(super) fn is_done(&self) -> bool {
-        self.ended && self.is_written()
+        self.ended && self.flushed && self.is_written()
     }
 
     fn is_written(&self) -> bool {
@@ -101,9 +104,14 @@ impl Output {
             while !self.is_written() {
                 let written = ready!(self.write(socket, cx))?;
                 self.advance(written);
+                self.flushed = false;
             }
             self.buffer.clear();
             self.sent = 0;
+            if !self.flushed {
+                ready!(Pin::new(&mut *socket).poll_flush(cx)).map_err(|_| Unsent::Closed)?;
+                self.flushed = true;
+            }
             if self.ended {
                 return Poll::Ready(Ok(()));
             }
