@@ -42,7 +42,7 @@ pub(super) struct Demand {
     /// Some route is proxied.
     proxied: bool,
     /// Some of its upstreams speak TLS.
-    tls: bool,
+    upstream_tls: bool,
     /// A request in flight may hold a descriptor of its own: a connection to an upstream, or a file.
     descriptors: bool,
     /// Answers are compressed somewhere.
@@ -59,7 +59,7 @@ impl Demand {
         let own = config.routes.iter().filter_map(|route| route.rate_limit.as_ref());
         Self {
             proxied: leads(|target| matches!(target, Target::Upstream(_))),
-            tls: leads(|target| {
+            upstream_tls: leads(|target| {
                 matches!(target, Target::Upstream(urls) if urls.iter().any(|url| url.protocol.is_tls()))
             }),
             stream: config.stream_memory(),
@@ -100,7 +100,7 @@ pub struct WorstCase {
     /// Whether some route is proxied.
     pub proxied: bool,
     /// Whether TLS is spoken to some upstream.
-    pub tls: bool,
+    pub upstream_tls: bool,
     /// `rate_limit.max_keys` where the rate limit is on, and those of routes with one of their own.
     pub tracked_clients: u64,
     /// `compression.max_concurrent` where anything is compressed, else 0.
@@ -121,7 +121,7 @@ impl WorstCase {
             in_flight: number("limits.max_in_flight"),
             stream: demand.stream,
             proxied: demand.proxied,
-            tls: demand.tls,
+            upstream_tls: demand.upstream_tls,
             tracked_clients: if rate_limited { number("rate_limit.max_keys") } else { 0 }
                 .saturating_add(demand.tracked_clients),
             compressors: if demand.compressed { number("compression.max_concurrent") } else { 0 },
@@ -152,7 +152,7 @@ impl WorstCase {
 
     /// Bytes more of a request to an upstream, of the costliest kind.
     fn upstream(&self) -> u64 {
-        match (self.proxied, self.tls) {
+        match (self.proxied, self.upstream_tls) {
             (false, _) => 0,
             (true, false) => UPSTREAM,
             (true, true) => UPSTREAM + UPSTREAM_TLS,

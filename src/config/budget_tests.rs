@@ -38,6 +38,17 @@ fn a_request_to_an_upstream_costs_two_buffers_more() {
 }
 
 #[test]
+fn one_within_tls_costs_more() {
+    let plain = env(&machine(), &[PROXIED]).worst_case;
+    for url in ["https://app", "http://a, h2://b"] {
+        let tls = env(&machine(), &[("UPSTREAM", url)]).worst_case;
+        assert!(tls.least() > plain.least() + 2 * UPSTREAM_TLS, "{url}");
+        assert!(tls.to_string().contains("208KiB"), "{tls}");
+    }
+    assert!(!plain.upstream_tls && plain.to_string().contains("128KiB"), "{plain}");
+}
+
+#[test]
 fn a_small_container_still_serves_through_a_proxy() {
     let proxied = env(&small(), &[PROXIED]);
     assert!((1_000..2_000).contains(&proxied.config.limits.max_connections), "{:?}", proxied.worst_case);

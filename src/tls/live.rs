@@ -146,14 +146,27 @@ fn digest(options: &ClientOptions) -> Result<[u8; 32], TlsError> {
     Ok(digest)
 }
 
+fn generation() -> u64 {
+    static GENERATIONS: AtomicU64 = AtomicU64::new(1);
+    GENERATIONS.fetch_add(1, Ordering::Relaxed)
+}
+
+#[cfg(test)]
+impl Current {
+    /// The same, read once more.
+    pub(crate) fn again(&self) -> Self {
+        let (http1, http2, digest) = (self.http1.clone(), self.http2.clone(), self.digest);
+        Self { http1, http2, generation: generation(), digest }
+    }
+}
+
 /// The digest is that of before: a file that is replaced in between is then read once more.
 fn read(options: &ClientOptions, digest: [u8; 32]) -> Result<Current, TlsError> {
-    static GENERATIONS: AtomicU64 = AtomicU64::new(1);
     let base = options.base()?;
     Ok(Current {
         http1: offering(&base, &[b"http/1.1"]),
         http2: offering(&base, &[b"h2"]),
-        generation: GENERATIONS.fetch_add(1, Ordering::Relaxed),
+        generation: generation(),
         digest,
     })
 }
