@@ -11,13 +11,14 @@ use std::time::Duration;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
+use crate::admin::page::Settings;
 use crate::config::{
     self, Config, Flag, Loaded, Machine, Sources, example, load, raise_open_files, reference, schema,
 };
 use crate::lifecycle::signals::HeldSignals;
 use crate::net::inherited::Inherited;
 use crate::sandbox::Held;
-use crate::server::{self, Bound, Outcome, Reload, Server, limit_rows};
+use crate::server::{self, Bound, Outcome, Reload, Server, limit_rows, reloaded_rows, setting_rows};
 
 mod check;
 mod confine;
@@ -258,13 +259,15 @@ async fn run_server(
         Err(error) => return fail(EXIT_FAILURE, &format!("cannot take over the signals: {error}")),
     };
     let limits = limit_rows(&loaded);
+    let settings = Settings::new(setting_rows(&loaded));
     let (config, kept) = apart(loaded);
     let (notes, worst_case) = (kept.notes.clone(), kept.worst_case);
     let server = Server::builder()
         .bound(sockets)
         .config(config)
         .limits(limits, &worst_case)
-        .reload(reload(sources, kept));
+        .settings(settings.clone())
+        .reload(reload(sources, kept, settings));
     let server = match server.bind().await {
         Ok(server) => server,
         Err(error) => return fail(EXIT_FAILURE, &error.to_string()),
@@ -289,11 +292,12 @@ fn apart(mut loaded: Loaded) -> (Config, Loaded) {
 }
 
 /// Reads the sources again, for SIGHUP.
-fn reload(sources: Sources, loaded: Loaded) -> Reload {
+fn reload(sources: Sources, loaded: Loaded, settings: Settings) -> Reload {
     let started_with = loaded;
     Arc::new(move || {
         let loaded = load(&sources, &Machine::detect()).map_err(|errors| errors.to_string())?;
         let needs_restart = config::reloadable_diff(&started_with, &loaded);
+        settings.propose(reloaded_rows(&started_with, &loaded, &needs_restart));
         Ok((loaded.config, needs_restart))
     })
 }

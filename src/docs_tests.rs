@@ -8,7 +8,7 @@ use crate::config::keys;
 use crate::refusal::Reason;
 use crate::telemetry::names;
 
-const PAGES: [&str; 19] = [
+const PAGES: [&str; 20] = [
     "README.md",
     "ARCHITECTURE.md",
     "CHANGELOG.md",
@@ -28,6 +28,7 @@ const PAGES: [&str; 19] = [
     "docs/sandbox.md",
     "docs/sizing.md",
     "docs/static-files.md",
+    "docs/status-page.md",
 ];
 
 fn root() -> &'static Path {

@@ -18,6 +18,7 @@ const FLOORS: [&[&str]; 6] = [
         "deadline",
         "exchange",
         "host",
+        "html",
         "memory",
         "pace",
         "places",

@@ -81,7 +81,7 @@
 //! | 3 | [`config`]: one table of keys, four places to set them, one valid [`Config`] |
 //! | 2 | [`net`], [`limits`], [`middleware`], [`admin`], [`handler`], [`audit`] |
 //! | 1 | [`evidence`], [`lifecycle`], [`probe`], [`resolve`], [`sandbox`], [`telemetry`] |
-//! | 0 | [`body`], [`check`], [`chunked`], [`client_address`], [`exchange`], [`host`], [`pace`], [`policy`], [`protocol`], [`random`], [`redact`], [`refusal`], [`seen`], [`stage`], [`units`] |
+//! | 0 | [`body`], [`check`], [`chunked`], [`client_address`], [`exchange`], [`host`], [`html`], [`pace`], [`policy`], [`protocol`], [`random`], [`redact`], [`refusal`], [`seen`], [`stage`], [`units`] |
 
 pub mod admin;
 pub mod audit;
@@ -97,6 +97,7 @@ pub mod evidence;
 pub mod exchange;
 pub mod handler;
 pub mod host;
+pub mod html;
 pub mod lifecycle;
 pub mod limits;
 pub mod memory;

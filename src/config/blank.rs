@@ -26,7 +26,7 @@ pub(super) fn blank() -> Config {
             request_id_header: HeaderName::from_static("x-request-id"),
             sandbox: SandboxMode::Off,
         },
-        admin: AdminConfig { host: any, port: None },
+        admin: AdminConfig { host: any, port: None, allowed_hosts: None },
         limits: LimitsConfig {
             max_body_size: 0,
             max_url_length: 0,

@@ -35,7 +35,7 @@ fn default_value(key: &Key) -> String {
             let items: Vec<String> = key.default.split(' ').map(|item| format!("\"{item}\"")).collect();
             format!("[{}]", items.join(", "))
         }
-        Kind::Networks | Kind::Hosts | Kind::Upstreams => "[]".to_owned(),
+        Kind::Networks | Kind::Hosts | Kind::Upstreams if key.auto.is_none() => "[]".to_owned(),
         _ => format!("\"{}\"", key.default),
     }
 }

@@ -9,16 +9,18 @@ use std::time::Duration;
 
 use axum::Router;
 
+use super::bind_error::BindError;
 use super::reload::{Reload, Reloader, apply_access_log, level, policy};
-use super::routes::{CompressionPermits, Immortals, Planner, RouteError};
+use super::routes::{CompressionPermits, Immortals, Planner};
 use super::running::{BoundServer, Port};
 use super::stack::Shared;
 use super::{Outcome, checks, housekeeping};
+use crate::admin::page::{About, Page, Settings};
 use crate::admin::{AdminState, Texts};
 use crate::config::{Config, LogFormat as ConfigFormat, Machine, WorstCase, spare_files};
 use crate::evidence::{self, Evidence};
 use crate::handler::routes::Routes;
-use crate::handler::welcome::{self, LimitRow, WelcomeState};
+use crate::handler::welcome::{self, AdminPlace, LimitRow, WelcomeState};
 use crate::lifecycle::readiness::{Check, Readiness};
 use crate::lifecycle::{self};
 use crate::limits::headers::HeaderLimits;
@@ -40,45 +42,6 @@ use crate::resolve::Resolver;
 use crate::sandbox;
 use crate::telemetry::{AccessLog, AccessMode, BuildInfo, LogControl, LogFormat, LogPipe, Metrics, log};
 
-/// Why a server did not start.
-#[derive(Debug)]
-pub enum BindError {
-    /// The socket could not be bound: in use, not permitted, not ours.
-    Listen {
-        /// `server` or `admin`.
-        section: &'static str,
-        /// Where.
-        address: SocketAddr,
-        /// Why not.
-        error: io::Error,
-    },
-    /// A thread could not be started.
-    Thread(io::Error),
-    /// What a route needs is not there.
-    Route(RouteError),
-}
-
-impl fmt::Display for BindError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Listen { section, address, error } => {
-                write!(f, "cannot listen on {address} ({section}.host and {section}.port): {error}")
-            }
-            Self::Thread(error) => write!(f, "cannot start a thread: {error}"),
-            Self::Route(error) => error.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for BindError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Listen { error, .. } | Self::Thread(error) => Some(error),
-            Self::Route(error) => Some(error),
-        }
-    }
-}
-
 /// Builds a server. Everything has a default.
 #[derive(Default)]
 pub struct Builder {
@@ -87,6 +50,7 @@ pub struct Builder {
     checks: Vec<Check>,
     limits: Vec<LimitRow>,
     worst_case: Option<WorstCase>,
+    settings: Settings,
     reload: Option<Reload>,
     listener: Option<Given>,
     admin_listener: Option<Given>,
@@ -199,6 +163,14 @@ impl Builder {
         self
     }
 
+    /// The settings that the status page of the admin port shows; see [`setting_rows`](super::setting_rows).
+    /// Without it the page shows none.
+    #[must_use]
+    pub fn settings(mut self, settings: Settings) -> Self {
+        self.settings = settings;
+        self
+    }
+
     /// Binds the sockets; nothing is accepted yet. Must be called within a Tokio runtime.
     ///
     /// Installs the log as the process' `tracing` subscriber, unless there is one already.
@@ -237,6 +209,16 @@ impl Builder {
             texts: Texts::default(),
         });
         let evidence = evidence(&config, &metrics);
+        let page = config.admin.port.map(|_| {
+            let about = About {
+                settings: self.settings.clone(),
+                memory_bound: bound,
+                memory_limit: machine.memory(),
+                cpus: machine.cpu_limit(),
+                evidence: evidence.clone(),
+            };
+            Page::new(admin.clone(), about)
+        });
         let route_limiters = RouteLimiters::default();
         let compressors = RouteCompressors::default();
         let app = self.router.or_else(|| {
@@ -250,6 +232,7 @@ impl Builder {
                     metrics,
                     limits: self.limits.into(),
                     build,
+                    admin: config.admin.port.map(|port| AdminPlace { host: config.admin.host, port }),
                 })
             })
         });
@@ -269,6 +252,7 @@ impl Builder {
             evidence,
             lifecycle,
             admin,
+            page,
             memory: MemoryAccount::new(shared),
             places: Places::new(config.limits.max_in_flight),
             routes,
@@ -281,7 +265,8 @@ impl Builder {
         let main = main_port(&config, &shared, self.listener, spare_files(&config, &machine))?;
         let admin = admin_port(&config, &shared, self.admin_listener)?;
         let housekeeping = tokio::spawn(housekeeping::keep(shared.clone(), readiness.clone(), pipe.clone()));
-        let reloader = Reloader { source: self.reload, shared: shared.clone(), log, planner };
+        let settings = self.settings;
+        let reloader = Reloader { source: self.reload, shared: shared.clone(), log, planner, settings };
         // There can be very many, and all that is asked of them from here on is in the table.
         config.routes = Vec::new();
         Ok(BoundServer {

@@ -42,7 +42,11 @@ pub(super) async fn keep(shared: Shared, readiness: Readiness, pipe: LogPipe) {
         let (more_keys, more_blocked) = shared.route_limiters.census();
         metrics.rate_limit_keys(keys + more_keys);
         let tracked = u64::try_from(keys + more_keys).unwrap_or(u64::MAX).saturating_mul(TRACKED_CLIENT_COST);
-        metrics.memory_used(shared.memory.used().saturating_add(tracked));
+        let memory = shared.memory.used().saturating_add(tracked);
+        metrics.memory_used(memory);
         metrics.rate_limit_blocked(blocked + more_blocked);
+        if let Some(page) = &shared.page {
+            page.beat(memory);
+        }
     }
 }

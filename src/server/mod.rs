@@ -1,6 +1,7 @@
 //! Builds everything and runs it: builder → bind → run → outcome.
 
 mod accept;
+mod bind_error;
 mod builder;
 mod checks;
 mod drain;
@@ -12,13 +13,16 @@ mod pulse;
 mod reload;
 mod routes;
 mod running;
+mod setting_rows;
 mod stack;
 
-pub use builder::{BindError, Bound, Builder, listen};
+pub use bind_error::BindError;
+pub use builder::{Bound, Builder, listen};
 pub use limit_rows::limit_rows;
 pub use reload::Reload;
 pub use routes::RouteError;
 pub use running::BoundServer;
+pub use setting_rows::{reloaded_rows, setting_rows};
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,6 +7,7 @@ use tracing::level_filters::LevelFilter;
 
 use super::routes::{Planner, RouteError};
 use super::stack::Shared;
+use crate::admin::page::Settings;
 use crate::config::{Config, LogLevel, RateLimitConfig};
 use crate::limits::rate::Policy;
 use crate::telemetry::{AccessLog, AccessMode, LogControl};
@@ -23,6 +24,7 @@ pub(super) struct Reloader {
     pub(super) shared: Shared,
     pub(super) log: Option<LogControl>,
     pub(super) planner: Planner,
+    pub(super) settings: Settings,
 }
 
 impl fmt::Debug for Reloader {
@@ -44,6 +46,7 @@ impl Reloader {
                     tracing::error!(%error, "configuration not reloaded; the old one is kept");
                     return;
                 }
+                self.settings.accept();
                 if needs_restart.is_empty() {
                     tracing::info!("configuration reloaded");
                 } else {

@@ -15,6 +15,7 @@ use super::accept::Acceptor;
 use super::drain::Drain;
 use super::reload::Reloader;
 use super::stack::{self, Shared};
+use crate::admin::page::Page;
 use crate::config::Config;
 use crate::handler::router::AppHandler;
 use crate::handler::welcome;
@@ -145,8 +146,9 @@ impl BoundServer {
         let admin_registry = Registry::default();
         let mut admin_acceptors = JoinSet::new();
         if let Some(port) = admin {
-            let nothing = AppHandler::new(Router::new().fallback(welcome::not_found));
-            let endpoints = stack::admin(&config, &shared, nothing);
+            let page = shared.page.as_ref().map_or_else(Router::new, Page::router);
+            let page = AppHandler::new(page.fallback(welcome::not_found));
+            let endpoints = stack::admin(&config, &shared, page);
             admin_acceptors.spawn(acceptor(port, endpoints, &admin_registry).run(admin_stopped));
         }
         let checks = tokio::spawn(async move { readiness.watch().await });

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use http::{HeaderName, HeaderValue};
 
 use crate::admin::AdminState;
+use crate::admin::hosts::AdminHosts;
 use crate::admin::layer::EndpointsLayer;
+use crate::admin::page::Page;
 use crate::check::CheckLayer;
 use crate::config::{Config, SecurityHeadersConfig};
 use crate::evidence::Evidence;
@@ -47,6 +49,8 @@ pub(crate) struct Shared {
     pub lifecycle: Lifecycle,
     /// The endpoints.
     pub admin: Arc<AdminState>,
+    /// What is at `/` of the admin port, where there is one.
+    pub page: Option<Page>,
     /// What connections, requests and their bodies may take.
     pub memory: MemoryAccount,
     /// How many requests at a time.
@@ -121,8 +125,8 @@ pub(crate) fn main(config: &Config, shared: &Shared) -> impl Stack {
 }
 
 /// Everything between a connection of the admin listener and the endpoints: its clients are
-/// operators, but its port may be found by others.
-pub(crate) fn admin(config: &Config, shared: &Shared, not_found: AppHandler) -> impl Stack {
+/// operators, but its port may be found by others, and so may the browser of an operator.
+pub(crate) fn admin(config: &Config, shared: &Shared, page: AppHandler) -> impl Stack {
     let outer = (
         RequestIdLayer::new(immortal_name(&config.server.request_id_header)),
         ObserveLayer::new(shared.metrics.clone(), shared.access_log.clone())
@@ -130,7 +134,7 @@ pub(crate) fn admin(config: &Config, shared: &Shared, not_found: AppHandler) -> 
     );
     let answer = AnswerLayer::new(shared.metrics.clone(), shared.evidence.clone());
     let inner = (
-        CheckLayer(Framing),
+        CheckLayer((Framing, AdminHosts::new(config.admin.allowed_hosts.clone()))),
         EndpointsLayer { state: shared.admin.clone(), probes_only: false, evidence: shared.evidence.clone() },
         CheckLayer(MaxUrlLength(config.limits.max_url_length)),
         RequestTimeoutLayer(config.limits.request_timeout),
@@ -141,7 +145,7 @@ pub(crate) fn admin(config: &Config, shared: &Shared, not_found: AppHandler) -> 
             memory: None,
         },
     );
-    Stages { outer, answer, inner }.before(not_found)
+    Stages { outer, answer, inner }.before(page)
 }
 
 /// The fields that `security_headers.*` adds.

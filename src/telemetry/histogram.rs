@@ -78,7 +78,55 @@ pub(super) struct Latency {
     began: Mutex<Instant>,
 }
 
-/// What [`Latency::percentiles`] found.
+/// Durations by bucket.
+#[derive(Debug)]
+pub(super) struct Counts(Box<[u64; LATENCY_BUCKETS]>);
+
+impl Default for Counts {
+    fn default() -> Self {
+        Self(Box::new([0; LATENCY_BUCKETS]))
+    }
+}
+
+impl Counts {
+    /// Forgets all of them.
+    pub(super) fn clear(&mut self) {
+        self.0.fill(0);
+    }
+
+    /// Adds those of `other`.
+    pub(super) fn add(&mut self, other: &Self) {
+        for (count, more) in self.0.iter_mut().zip(other.0.iter()) {
+            *count += more;
+        }
+    }
+
+    pub(super) fn percentiles(&self) -> Percentiles {
+        let samples: u64 = self.0.iter().sum();
+        let percentile = |percent: u64| {
+            let rank = (samples * percent).div_ceil(100);
+            let mut so_far = 0;
+            let at = self.0.iter().position(|count| {
+                so_far += count;
+                so_far >= rank
+            });
+            Duration::from_nanos(at.map_or(0, middle_of))
+        };
+        if samples == 0 {
+            return Percentiles::default();
+        }
+        Percentiles { samples, p50: percentile(50), p95: percentile(95), p99: percentile(99) }
+    }
+}
+
+/// What somebody who looks again and again has seen already.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    window: usize,
+    counts: Counts,
+}
+
+/// What [`Counts::percentiles`] found.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Percentiles {
     pub(super) samples: u64,
@@ -125,26 +173,33 @@ impl Latency {
 
     pub(super) fn percentiles(&self, now: Instant) -> Percentiles {
         self.advance(now);
-        let mut counts = [0u64; LATENCY_BUCKETS];
+        let mut counts = Counts::default();
         for window in self.windows.iter() {
-            for (count, bucket) in counts.iter_mut().zip(window) {
+            for (count, bucket) in counts.0.iter_mut().zip(window) {
                 *count += bucket.load(Ordering::Relaxed);
             }
         }
-        let samples: u64 = counts.iter().sum();
-        let percentile = |percent: u64| {
-            let rank = (samples * percent).div_ceil(100);
-            let mut so_far = 0;
-            let at = counts.iter().position(|count| {
-                so_far += count;
-                so_far >= rank
-            });
-            Duration::from_nanos(at.map_or(0, middle_of))
-        };
-        if samples == 0 {
-            return Percentiles::default();
+        counts.percentiles()
+    }
+
+    /// Adds to `into` what was recorded since `seen`, which has to be less than a minute old: what has
+    /// left the windows is not found.
+    pub(super) fn since(&self, seen: &mut Seen, into: &mut Counts) {
+        let current = self.current.load(Ordering::Relaxed);
+        // Every window once, even if `seen` is of another histogram.
+        for _ in 0..WINDOWS {
+            let window = self.windows.get(seen.window).into_iter().flatten();
+            for ((count, bucket), before) in into.0.iter_mut().zip(window).zip(seen.counts.0.iter_mut()) {
+                let now = bucket.load(Ordering::Relaxed);
+                *count += now.saturating_sub(*before);
+                *before = now;
+            }
+            if seen.window == current {
+                break;
+            }
+            seen.window = (seen.window + 1) % WINDOWS;
+            seen.counts.clear();
         }
-        Percentiles { samples, p50: percentile(50), p95: percentile(95), p99: percentile(99) }
     }
 }
 
@@ -204,6 +259,38 @@ mod tests {
             nanos += nanos / 37 + 1;
         }
         assert_eq!(bucket_of(u64::MAX), LATENCY_BUCKETS - 1);
+    }
+
+    #[test]
+    fn who_looks_again_is_told_what_is_new() {
+        let begin = Instant::now();
+        let latency = Latency::new(begin);
+        let mut seen = Seen::default();
+        let new = |seen: &mut Seen| {
+            let mut counts = Counts::default();
+            latency.since(seen, &mut counts);
+            counts.percentiles()
+        };
+        latency.record(Duration::from_millis(1));
+        assert_eq!(new(&mut seen).samples, 1);
+        assert_eq!(new(&mut seen), Percentiles::default());
+        // Partly before the window ends, and partly after.
+        latency.record(Duration::from_millis(2));
+        latency.advance(begin + WINDOW);
+        latency.record(Duration::from_millis(900));
+        latency.record(Duration::from_millis(900));
+        let found = new(&mut seen);
+        assert_eq!(found.samples, 3);
+        assert!(found.p50 > Duration::from_millis(800), "{found:?}");
+        // Over several windows, and over all of them.
+        latency.record(Duration::from_millis(1));
+        latency.advance(begin + WINDOW * 4);
+        latency.record(Duration::from_millis(1));
+        assert_eq!(new(&mut seen).samples, 2);
+        latency.advance(begin + WINDOW * 9);
+        latency.record(Duration::from_millis(1));
+        assert_eq!(new(&mut seen).samples, 1);
+        assert_eq!(new(&mut seen).samples, 0);
     }
 
     #[test]

@@ -27,11 +27,17 @@ use crate::refusal::Reason;
 mod evidence;
 #[path = "render.rs"]
 mod render;
+#[path = "watched.rs"]
+mod watched;
+
+pub use watched::UpstreamState;
 
 pub use super::series::RouteId;
 
-/// Labels of the admin endpoints, which are routes of their own.
-pub const ADMIN_ROUTES: [&str; 6] = ["/health", "/ready", "/metrics", "/version", "/api/health", "/evidence"];
+/// Labels of the admin endpoints, which are routes of their own. The last is no path, so that no route of
+/// the configuration has the same.
+pub const ADMIN_ROUTES: [&str; 7] =
+    ["/health", "/ready", "/metrics", "/version", "/api/health", "/evidence", "status_page"];
 
 /// A request that is over.
 #[derive(Debug, Clone, Copy)]
@@ -69,6 +75,11 @@ pub struct Snapshot {
     pub p99: Duration,
 }
 
+/// Classes of answers: 1xx to 5xx by their first digit, then what has no such status, or none at all.
+pub const CLASSES: usize = 6;
+/// Where the requests of probes and operators are counted instead.
+const PROBES: usize = CLASSES;
+
 /// All metrics of one server. Every method that is called for a request is lock-free, except the first time
 /// that a route answers a method with a status.
 pub struct Metrics {
@@ -76,7 +87,7 @@ pub struct Metrics {
     prometheus: PrometheusHandle,
     routes: Routes,
     latency: Latency,
-    requests: AtomicU64,
+    finished: [AtomicU64; CLASSES + 1],
     active: AtomicI64,
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
@@ -202,7 +213,7 @@ impl Metrics {
         let metrics = Self {
             routes: table,
             latency: Latency::new(Instant::now()),
-            requests: AtomicU64::new(0),
+            finished: std::array::from_fn(|_| AtomicU64::new(0)),
             active: AtomicI64::new(0),
             bytes_in: AtomicU64::new(0),
             bytes_out: AtomicU64::new(0),
@@ -242,7 +253,11 @@ impl Metrics {
     /// A request is over: its answer was sent to the end, or it was aborted.
     pub fn request_finished(&self, finished: &Finished<'_>) {
         self.active.fetch_sub(1, Ordering::Relaxed);
-        self.requests.fetch_add(1, Ordering::Relaxed);
+        let class = finished.status.map_or(0, |status| usize::from(status.as_u16() / 100));
+        let class = if finished.probe { PROBES } else { class.wrapping_sub(1).min(CLASSES - 1) };
+        if let Some(count) = self.finished.get(class) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
         let series =
             self.routes.series(finished.route, finished.method, finished.status, |method, status, route| {
                 let labels = [("method", method), ("status", status), ("route", &**route)];
@@ -438,7 +453,7 @@ impl Metrics {
     pub fn snapshot(&self) -> Snapshot {
         let latency = self.latency.percentiles(Instant::now());
         Snapshot {
-            requests_total: self.requests.load(Ordering::Relaxed),
+            requests_total: self.finished.iter().map(|count| count.load(Ordering::Relaxed)).sum(),
             requests_active: not_negative(&self.active),
             samples: latency.samples,
             p50: latency.p50,

@@ -7,6 +7,7 @@
 pub mod access_log;
 mod build_info;
 mod histogram;
+pub mod history;
 pub mod log;
 pub mod log_pipe;
 pub mod metrics;
@@ -20,6 +21,7 @@ pub(crate) use text::timestamp;
 
 pub use access_log::{AccessLog, AccessMode, AccessRecord};
 pub use build_info::BuildInfo;
+pub use history::History;
 pub use log::{LogControl, LogFormat};
 pub use log_pipe::LogPipe;
 pub use metrics::{Finished, Metrics, RouteId, Snapshot};

@@ -15,6 +15,7 @@
     reason = "a test that cannot go on must stop, and these threads are its own"
 )]
 
+mod admin_page;
 mod audit;
 mod compression;
 mod differential;

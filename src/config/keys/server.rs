@@ -65,9 +65,18 @@ pub(super) const ADMIN: &[Key] = &[
         "admin.port",
         Kind::Count { min: 1, max: 65_535 },
         "off",
-        "When set, /metrics, /version and /api/health move to this port; probes answer on both.",
+        "When set, /metrics, /version and /api/health move to this port, and / is the status page there; \
+         probes answer on both.",
         |config, value| value.put(&mut config.admin.port),
     )
     .env(&["ADMIN_PORT"])
     .or_off(),
+    Key::new(
+        "admin.allowed_hosts",
+        Kind::Hosts,
+        "auto",
+        "Hosts by which the status page and what it shows are read, besides those of auto; another is answered 421.",
+        |config, value| value.put(&mut config.admin.allowed_hosts),
+    )
+    .or_auto("what no stranger can point to this server: addresses, localhost, names without a dot, and those under .internal, .svc and .cluster.local"),
 ];

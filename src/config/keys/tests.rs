@@ -163,6 +163,7 @@ fn what_waits_for_a_restart_is_all_that_is_not_marked() {
             "server.sandbox",
             "admin.host",
             "admin.port",
+            "admin.allowed_hosts",
             "limits.max_url_length",
             "limits.max_header_size",
             "limits.max_header_count",

@@ -91,6 +91,9 @@ pub struct AdminConfig {
     pub host: IpAddr,
     /// Port to bind; `None` leaves the admin endpoints on the main port.
     pub port: Option<u16>,
+    /// Hosts by which the status page is read; `None`: those that no stranger can point here, which
+    /// are allowed in any case. Empty: any.
+    pub allowed_hosts: Option<Vec<String>>,
 }
 
 /// Every limit. `None` is off.

@@ -32,6 +32,12 @@ const NO_HOST: &str = "is no host name, address or *.name, without port";
 /// What `raw` means for `key`; `seconds` where the name it was set by counts integers in seconds.
 /// The error says what is wrong in words that follow the value.
 pub(super) fn parse(key: &Key, raw: &Raw, seconds: bool) -> Result<Value, String> {
+    if let Raw::Text(text) = raw
+        && key.auto.is_some()
+        && text.trim().eq_ignore_ascii_case("auto")
+    {
+        return Ok(Value::Auto);
+    }
     match (key.kind, raw) {
         (Kind::Networks, raw) => networks(&items(raw)),
         (Kind::Methods, raw) => methods(&items(raw)),
@@ -46,9 +52,6 @@ pub(super) fn parse(key: &Key, raw: &Raw, seconds: bool) -> Result<Value, String
 }
 
 fn scalar(key: &Key, text: &str, seconds: bool) -> Result<Value, String> {
-    if key.auto.is_some() && text.eq_ignore_ascii_case("auto") {
-        return Ok(Value::Auto);
-    }
     if key.off && is_off(key.kind, text) {
         return Ok(Value::Off);
     }

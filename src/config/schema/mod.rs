@@ -147,7 +147,7 @@ fn default(key: &Key) -> Json {
             key.default.parse::<u64>().map_or(json!(key.default), |number| json!(number))
         }
         Kind::Methods | Kind::Algorithms => json!(key.default.split(' ').collect::<Vec<_>>()),
-        Kind::Networks | Kind::Hosts | Kind::Upstreams => json!([]),
+        Kind::Networks | Kind::Hosts | Kind::Upstreams if key.auto.is_none() => json!([]),
         _ => json!(key.default),
     }
 }

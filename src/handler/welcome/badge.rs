@@ -3,8 +3,8 @@
 use axum::body::Body;
 use http::{Response, Uri};
 
-use super::escape::Escaped;
 use super::{answer as respond, refused};
+use crate::html::Escaped;
 use crate::refusal::{Reason, Refusal};
 
 /// Characters of the label, and of the value.

@@ -4,15 +4,17 @@
 //! `/badge/{label}/{value}.svg` draws a badge. All of it comes from memory, and all of it works under
 //! `Content-Security-Policy: default-src 'self'`: no script, no inline style.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::routing::{any, get};
 use http::{HeaderValue, Method, Response, StatusCode, Uri, header};
 
 use super::refused;
+use crate::host::host_of;
 use crate::lifecycle::Lifecycle;
 use crate::lifecycle::readiness::Readiness;
 use crate::refusal::{Reason, Refusal};
@@ -20,7 +22,6 @@ use crate::telemetry::{BuildInfo, Metrics};
 
 mod badge;
 mod echo;
-mod escape;
 mod page;
 
 /// One limit in force, as the page shows it.
@@ -49,6 +50,17 @@ pub struct WelcomeState {
     pub limits: Arc<[LimitRow]>,
     /// The version.
     pub build: BuildInfo,
+    /// Where the status page is, if anywhere.
+    pub admin: Option<AdminPlace>,
+}
+
+/// Where the admin endpoints listen.
+#[derive(Debug, Clone, Copy)]
+pub struct AdminPlace {
+    /// The address, which may stand for all of them.
+    pub host: IpAddr,
+    /// The port.
+    pub port: u16,
 }
 
 /// The app. Its refusals carry their [`Refusal`] in the response's extensions.
@@ -64,8 +76,8 @@ pub fn router(state: WelcomeState) -> Router {
         .with_state(state)
 }
 
-async fn index(State(state): State<WelcomeState>) -> Response<Body> {
-    answer("text/html; charset=utf-8", "no-store", page::render(&state))
+async fn index(State(state): State<WelcomeState>, request: Request) -> Response<Body> {
+    answer("text/html; charset=utf-8", "no-store", page::render(&state, host_of(&request)))
 }
 
 async fn stylesheet() -> Response<Body> {

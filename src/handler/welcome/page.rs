@@ -1,23 +1,23 @@
 //! `/`: the state of the runtime, the limits in force, and what each has refused.
 
 use std::fmt::{self, Write};
-use std::time::Duration;
+use std::net::IpAddr;
 
-use super::WelcomeState;
-use super::escape::Escaped;
+use super::{AdminPlace, WelcomeState};
+use crate::html::{Escaped, grouped, latency, uptime};
 use crate::lifecycle::Phase;
 use crate::refusal::Reason;
 use crate::telemetry::process;
 
 /// The page as it is at this moment.
-pub(super) fn render(state: &WelcomeState) -> String {
+pub(super) fn render(state: &WelcomeState, host: Option<&str>) -> String {
     let mut out = String::with_capacity(16 * 1024);
     // Writing to a String does not fail.
-    let _ = write(&mut out, state);
+    let _ = write(&mut out, state, host);
     out
 }
 
-fn write(out: &mut String, state: &WelcomeState) -> fmt::Result {
+fn write(out: &mut String, state: &WelcomeState, host: Option<&str>) -> fmt::Result {
     let phase = state.lifecycle.phase();
     let ready = state.readiness.is_ready();
     let (class, word) = match phase {
@@ -45,6 +45,8 @@ fn write(out: &mut String, state: &WelcomeState) -> fmt::Result {
     limits(out, state, &rejections)?;
     others(out, state, &rejections)?;
     out.write_str(ENDPOINTS)?;
+    status_page(out, state, host)?;
+    out.write_str(COMMANDS)?;
     write!(
         out,
         "</main>\n<footer>Nessen {version}, revision {}, built {} with {}.</footer>\n</body>\n</html>\n",
@@ -160,6 +162,25 @@ fn refused_cell(out: &mut String, count: Option<u64>) -> fmt::Result {
     }
 }
 
+/// Where the status page is. The admin port may be reached by another host than this one: a link is made
+/// only where it leads there in all likelihood.
+fn status_page(out: &mut String, state: &WelcomeState, host: Option<&str>) -> fmt::Result {
+    let Some(AdminPlace { host: bound, port }) = state.admin else { return Ok(()) };
+    let is_local = |host: &str| {
+        let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+        host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
+    };
+    let leads_there = |host: &&str| bound.is_unspecified() || bound.is_loopback() && is_local(host);
+    out.write_str("<p>The <strong>status page</strong> is at ")?;
+    match host.filter(leads_there) {
+        Some(host) => {
+            let url = format!("http://{host}:{port}/");
+            writeln!(out, "<a href=\"{0}\"><code>{0}</code></a>, on the admin port.</p>", Escaped(&url))
+        }
+        None => writeln!(out, "<code>/</code> of the admin port, {port}.</p>"),
+    }
+}
+
 const ENDPOINTS: &str = "<section aria-labelledby=\"endpoints\">\n<h2 id=\"endpoints\">Endpoints</h2>\n<p>With an admin port set, the last three answer there.</p>\n<ul class=\"links\">\n\
 <li><a href=\"/health\"><code>/health</code></a> <span>whether the process lives</span></li>\n\
 <li><a href=\"/ready\"><code>/ready</code></a> <span>whether it wants traffic</span></li>\n\
@@ -167,61 +188,8 @@ const ENDPOINTS: &str = "<section aria-labelledby=\"endpoints\">\n<h2 id=\"endpo
 <li><a href=\"/metrics\"><code>/metrics</code></a> <span>for Prometheus</span></li>\n\
 <li><a href=\"/version\"><code>/version</code></a> <span>what was built from what</span></li>\n\
 <li><a href=\"/api/health\"><code>/api/health</code></a> <span>the figures above, as JSON</span></li>\n\
-</ul>\n<pre><code>curl --data 'hello' http://localhost:3000/echo</code></pre>\n</section>\n\
+</ul>\n";
+
+const COMMANDS: &str = "<pre><code>curl --data 'hello' http://localhost:3000/echo</code></pre>\n</section>\n\
 <section aria-labelledby=\"next\">\n<h2 id=\"next\">Next</h2>\n<p>Give it something to stand in front of.</p>\n\
 <pre><code>nessen serve --upstream http://localhost:8080\nnessen serve --root ./public\nnessen check</code></pre>\n</section>\n";
-
-/// `3 d 4 h`, `4 h 5 min`, `5 min 6 s`, `6 s`.
-fn uptime(duration: Duration) -> String {
-    let seconds = duration.as_secs();
-    let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
-    match (days, hours, minutes) {
-        (0, 0, 0) => format!("{seconds} s"),
-        (0, 0, minutes) => format!("{minutes} min {} s", seconds % 60),
-        (0, hours, minutes) => format!("{hours} h {minutes} min"),
-        (days, hours, _) => format!("{days} d {hours} h"),
-    }
-}
-
-/// Digits in groups of three, apart by a narrow space.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut out = String::with_capacity(digits.len() + digits.len() / 3 * 3);
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            out.push('\u{202f}');
-        }
-        out.push(digit);
-    }
-    out
-}
-
-fn latency(duration: Duration) -> String {
-    let micros = duration.as_micros();
-    match micros {
-        0..1000 => format!("{micros}\u{a0}µs"),
-        1000..1_000_000 => format!("{:.1}\u{a0}ms", micros as f64 / 1e3),
-        _ => format!("{:.2}\u{a0}s", micros as f64 / 1e6),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn figures_are_told_as_people_say_them() {
-        assert_eq!(
-            [0, 59, 61, 3725, 90_061].map(|s| uptime(Duration::from_secs(s))),
-            ["0 s", "59 s", "1 min 1 s", "1 h 2 min", "1 d 1 h"]
-        );
-        assert_eq!(
-            [7, 999, 1000, 1_234_567].map(grouped),
-            ["7", "999", "1\u{202f}000", "1\u{202f}234\u{202f}567"]
-        );
-        assert_eq!(
-            [999, 1500, 2_500_000].map(|us| latency(Duration::from_micros(us))),
-            ["999\u{a0}µs", "1.5\u{a0}ms", "2.50\u{a0}s"]
-        );
-    }
-}

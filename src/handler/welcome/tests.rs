@@ -29,6 +29,7 @@ fn state() -> WelcomeState {
         ]
         .into(),
         build,
+        admin: None,
     }
 }
 

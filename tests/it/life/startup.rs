@@ -71,7 +71,10 @@ fn operators_may_have_a_port_of_their_own() {
     for path in ["/health", "/ready"] {
         assert_eq!((ask(server.address, path), ask(admin, path)), (200, 200), "{path}");
     }
-    assert_eq!(ask(admin, "/badge/a/b.svg"), 404);
+    // The welcome app is not there; nor is anything else by a name that is not the port's.
+    let mut conn = Conn::open(admin);
+    conn.send(b"GET /badge/a/b.svg HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    assert_eq!((conn.read_response().status, ask(admin, "/badge/a/b.svg")), (404, 421));
 }
 
 #[test]

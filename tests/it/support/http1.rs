@@ -278,6 +278,11 @@ impl Conn {
         Ok(self.buffer[..count].to_vec())
     }
 
+    /// What was read and is not taken yet.
+    pub(crate) fn take_all(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.buffer)
+    }
+
     /// Throws away the first `count` bytes that were peeked at.
     pub(crate) fn discard(&mut self, count: usize) {
         self.buffer.drain(..count);

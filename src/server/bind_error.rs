@@ -1,0 +1,46 @@
+//! Why a server did not start.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+
+use super::routes::RouteError;
+
+/// Why a server did not start.
+#[derive(Debug)]
+pub enum BindError {
+    /// The socket could not be bound: in use, not permitted, not ours.
+    Listen {
+        /// `server` or `admin`.
+        section: &'static str,
+        /// Where.
+        address: SocketAddr,
+        /// Why not.
+        error: io::Error,
+    },
+    /// A thread could not be started.
+    Thread(io::Error),
+    /// What a route needs is not there.
+    Route(RouteError),
+}
+
+impl fmt::Display for BindError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Listen { section, address, error } => {
+                write!(f, "cannot listen on {address} ({section}.host and {section}.port): {error}")
+            }
+            Self::Thread(error) => write!(f, "cannot start a thread: {error}"),
+            Self::Route(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for BindError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Listen { error, .. } | Self::Thread(error) => Some(error),
+            Self::Route(error) => Some(error),
+        }
+    }
+}
