@@ -20,6 +20,7 @@ const FLOORS: [&[&str]; 6] = [
         "host",
         "memory",
         "pace",
+        "path",
         "places",
         "policy",
         "protocol",

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use axum::Router;
 
-use super::reload::{Reload, Reloader, apply_access_log, level, policy};
+use super::limiting::{rule, shared_limits};
+use super::reload::{Reload, Reloader, apply_access_log, level};
 use super::routes::{CompressionPermits, Immortals, Planner, RouteError};
 use super::running::{BoundServer, Port};
 use super::stack::Shared;
@@ -17,13 +18,14 @@ use super::{Outcome, checks, housekeeping};
 use crate::admin::{AdminState, Texts};
 use crate::config::{Config, LogFormat as ConfigFormat, Machine, WorstCase, spare_files};
 use crate::evidence::{self, Evidence};
+use crate::dial::Dialer;
 use crate::handler::routes::Routes;
 use crate::handler::welcome::{self, LimitRow, WelcomeState};
 use crate::lifecycle::readiness::{Check, Readiness};
 use crate::lifecycle::{self};
 use crate::limits::headers::HeaderLimits;
 use crate::limits::host::AllowedHosts;
-use crate::limits::rate::{RateLimiter, RouteLimiters};
+use crate::limits::rate::{Backend, RateLimiter, RouteLimiters};
 use crate::limits::url_length::MaxUrlLength;
 use crate::memory::MemoryAccount;
 use crate::middleware::compression::RouteCompressors;
@@ -38,6 +40,7 @@ use crate::net::turns::Turns;
 use crate::places::Places;
 use crate::resolve::Resolver;
 use crate::sandbox;
+use crate::tls::TlsError;
 use crate::telemetry::{AccessLog, AccessMode, BuildInfo, LogControl, LogFormat, LogPipe, Metrics, log};
 
 /// Why a server did not start.
@@ -56,6 +59,8 @@ pub enum BindError {
     Thread(io::Error),
     /// What a route needs is not there.
     Route(RouteError),
+    /// What is needed to ask for shared rate limits is not there.
+    SharedLimit(TlsError),
 }
 
 impl fmt::Display for BindError {
@@ -66,6 +71,7 @@ impl fmt::Display for BindError {
             }
             Self::Thread(error) => write!(f, "cannot start a thread: {error}"),
             Self::Route(error) => error.fmt(f),
+            Self::SharedLimit(error) => write!(f, "rate_limit.redis_ca: {error}"),
         }
     }
 }
@@ -75,6 +81,7 @@ impl std::error::Error for BindError {
         match self {
             Self::Listen { error, .. } | Self::Thread(error) => Some(error),
             Self::Route(error) => Some(error),
+            Self::SharedLimit(error) => Some(error),
         }
     }
 }
@@ -262,6 +269,9 @@ impl Builder {
             compression_permits: CompressionPermits::default(),
             immortals: Immortals::default(),
         };
+        let limit_backend = Backend::new(&metrics);
+        limit_backend.configure(shared_limits(&config).map_err(BindError::SharedLimit)?);
+        let dialer = Dialer::new(planner.resolver.clone());
         let routes = Routes::new(planner.table(&config, None).map_err(BindError::Route)?);
         let shared = Shared {
             metrics: metrics.clone(),
@@ -272,8 +282,9 @@ impl Builder {
             memory: MemoryAccount::new(shared),
             places: Places::new(config.limits.max_in_flight),
             routes,
-            rate_limiter: RateLimiter::new(policy(&config.rate_limit)),
+            rate_limiter: RateLimiter::by(rule(&config.rate_limit, "")),
             route_limiters,
+            limit_backend,
             compressors,
             allowed_hosts: AllowedHosts::new(config.limits.allowed_hosts.clone()),
         };
@@ -294,6 +305,7 @@ impl Builder {
             admin,
             reloader,
             housekeeping,
+            dialer,
             pipe,
         })
     }

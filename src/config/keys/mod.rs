@@ -117,6 +117,12 @@ pub enum Kind {
     },
     /// `http://host:port/path`
     HttpUrl,
+    /// A file.
+    File,
+    /// `redis://user:password@host:port/database`
+    RedisUrl,
+    /// What a rate limit counts by.
+    RateKey,
 }
 
 /// The longest duration that any key takes: a day, in milliseconds.
@@ -174,6 +180,11 @@ impl Key {
         self
     }
 
+    const fn secret(mut self) -> Self {
+        self.secret = true;
+        self
+    }
+
     /// The part before the dot.
     pub fn section(&self) -> &'static str {
         self.path.split_once('.').map_or("", |(section, _)| section)
@@ -227,6 +238,9 @@ impl Key {
             Kind::HostPort { port: None } => "host:port".to_owned(),
             Kind::HostPort { port: Some(port) } => format!("host or host:port ({port})"),
             Kind::HttpUrl => "http://host:port/path".to_owned(),
+            Kind::File => "a file".to_owned(),
+            Kind::RedisUrl => "redis://user:password@host:port/database, or rediss://".to_owned(),
+            Kind::RateKey => "address, header:NAME, or path:N, the Nth segment of the path".to_owned(),
             Kind::Algorithms => format!("a list of {}", Algorithm::ALL.map(Algorithm::as_str).join(", ")),
         };
         let off = if self.off { "off, or " } else { "" };
@@ -241,7 +255,7 @@ pub(super) const SECTIONS: &[(&str, &str, &[Key])] = &[
     ("admin", "A second listener, for what only operators should see.", server::ADMIN),
     ("limits", "What one client, and all of them together, can make the server spend.", limits::LIMITS),
     ("http2", "HTTP/2 by prior knowledge. A flood ends in GOAWAY(ENHANCE_YOUR_CALM).", http2::HTTP2),
-    ("rate_limit", "A token bucket per client address (IPv6: per /64).", rate_limit::RATE_LIMIT),
+    ("rate_limit", "A token bucket per client, in each process or shared in Redis.", rate_limit::RATE_LIMIT),
     ("shutdown", "The way out.", shutdown_log::SHUTDOWN),
     ("log", "Logs on standard output.", shutdown_log::LOG),
     ("upstream", "The application behind a proxy. Any route can have its own.", upstream::UPSTREAM),

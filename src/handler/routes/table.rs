@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 use http::Request;
 
 use super::index::Index;
-use super::normal::normal;
+use crate::path::normal;
 use super::{Route, Target};
 use crate::host::host_of;
 
