@@ -19,8 +19,13 @@ const TIMEOUT: &str = "rate_limit.redis_timeout";
 /// Decides what is left to other settings.
 pub(super) fn resolve(settings: &mut Settings) {
     if let Some(requests) = settings.number(PER_SECOND) {
-        settings.resolve(MAX_REQUESTS, Value::Count(requests));
-        settings.resolve(WINDOW, Value::Time(Duration::from_secs(1)));
+        let same = [(MAX_REQUESTS, Value::Count(requests)), (WINDOW, Value::Time(Duration::from_secs(1)))];
+        // What was set as well is an error, and is shown as it was set.
+        for (path, value) in same {
+            if !settings.explicit(path) {
+                settings.resolve(path, value);
+            }
+        }
     }
     if settings.effective("rate_limit.enabled") == Some(&Value::Bool(false)) {
         settings.resolve(MAX_REQUESTS, Value::Off);
@@ -50,7 +55,8 @@ pub(super) fn contradictions(settings: &Settings, errors: &mut Vec<ConfigError>)
     if value(BACKEND) == Some(&Value::Choice("redis")) && value(URL) == Some(&Value::Off) {
         contradiction(&[BACKEND, URL], "without a URL nobody knows where Redis is");
     }
-    if let (Some(Value::Time(wait)), Some(Value::Time(all))) = (value(TIMEOUT), value("limits.request_timeout"))
+    if let (Some(Value::Time(wait)), Some(Value::Time(all))) =
+        (value(TIMEOUT), value("limits.request_timeout"))
         && wait >= all
         && value(BACKEND) == Some(&Value::Choice("redis"))
     {

@@ -40,8 +40,8 @@ use crate::net::turns::Turns;
 use crate::places::Places;
 use crate::resolve::Resolver;
 use crate::sandbox;
-use crate::tls::TlsError;
 use crate::telemetry::{AccessLog, AccessMode, BuildInfo, LogControl, LogFormat, LogPipe, Metrics, log};
+use crate::tls::TlsError;
 
 /// Why a server did not start.
 #[derive(Debug)]

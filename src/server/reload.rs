@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use tracing::level_filters::LevelFilter;
 
+use super::limiting::{rule, shared_limits};
 use super::routes::Planner;
 use super::stack::Shared;
 use crate::body::BoxError;
-use super::limiting::{rule, shared_limits};
 use crate::config::{Config, LogLevel};
 use crate::telemetry::{AccessLog, AccessMode, LogControl};
 

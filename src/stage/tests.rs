@@ -118,7 +118,10 @@ async fn an_answer_goes_out_the_way_its_request_came_in() {
 async fn one_that_stops_a_request_for_a_while_has_it_go_on_from_there() {
     let on = "pauses stops pauses looks pauses looks pauses in";
     let (log, answer) = shown(["pauses", "b"], false).await;
-    assert_eq!(log, format!("{on} b in b out pauses out b frame pauses frame b frame pauses frame b over pauses over"));
+    assert_eq!(
+        log,
+        format!("{on} b in b out pauses out b frame pauses frame b frame pauses frame b over pauses over")
+    );
     assert_eq!(answer.unwrap(), "the handler's");
     let (log, _) = shown(["a", "pauses"], false).await;
     assert!(log.starts_with(&format!("a in {on} pauses out a out")), "{log}");

@@ -140,7 +140,9 @@ mod tests {
             assert_eq!(KeyBy::parse(by).unwrap().to_string(), by);
         }
         assert_eq!(KeyBy::parse("Header: X-API-Key").unwrap().to_string(), "header:x-api-key");
-        for by in ["", "addresses", "address:1", "header:", "header:a b", "path:", "path:0", "path:33", "path:x"] {
+        for by in
+            ["", "addresses", "address:1", "header:", "header:a b", "path:", "path:0", "path:33", "path:x"]
+        {
             assert!(KeyBy::parse(by).is_err(), "{by}");
         }
     }
@@ -163,7 +165,8 @@ mod tests {
     fn a_segment_counts_in_its_one_spelling() {
         let acme = key("path:2", "/tenants/acme/orders", &[]);
         assert!(acme.starts_with("d:"));
-        for same in ["/tenants/%61cme", "//tenants//acme/x", "/x/../tenants/./ac%6De;v=1?q=1", "/other/acme"] {
+        for same in ["/tenants/%61cme", "//tenants//acme/x", "/x/../tenants/./ac%6De;v=1?q=1", "/other/acme"]
+        {
             assert_eq!(key("path:2", same, &[]), acme, "{same}");
         }
         assert_ne!(key("path:2", "/tenants/acme2", &[]), acme);

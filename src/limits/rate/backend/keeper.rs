@@ -94,9 +94,11 @@ impl Inner {
         self.metrics.rate_limit_backend_up(true);
         self.settled.send_replace(true);
         loop {
-            let same = self.options.load().as_ref().is_some_and(|now| {
-                now.url == options.url && now.tls.is_some() == options.tls.is_some()
-            });
+            let same = self
+                .options
+                .load()
+                .as_ref()
+                .is_some_and(|now| now.url == options.url && now.tls.is_some() == options.tls.is_some());
             let current = self.link.load().as_ref().is_some_and(|now| Arc::ptr_eq(now, &link));
             if !same || !current {
                 break;

@@ -60,17 +60,15 @@ pub(super) struct Link {
 
 impl Link {
     /// Connects, says who we are, and hands over what has to be polled for there to be answers.
-    pub(super) async fn open(
-        dialer: &Dialer,
-        options: &Options,
-    ) -> Result<(Self, Driver), Failure> {
+    pub(super) async fn open(dialer: &Dialer, options: &Options) -> Result<(Self, Driver), Failure> {
         let url = &options.url;
         let stream = dialer
             .connect(&url.host, url.port, options.tls.as_ref())
             .await
             .map_err(|error| Failure::new(BackendFailure::Connect, error.to_string()))?;
-        let mut info =
-            RedisConnectionInfo::default().set_db(url.database.into()).set_lib_name("nessen", env!("CARGO_PKG_VERSION"));
+        let mut info = RedisConnectionInfo::default()
+            .set_db(url.database.into())
+            .set_lib_name("nessen", env!("CARGO_PKG_VERSION"));
         if let Some(user) = url.user() {
             info = info.set_username(user);
         }
@@ -78,7 +76,8 @@ impl Link {
             info = info.set_password(password);
         }
         // Whoever asks has a deadline.
-        let config = AsyncConnectionConfig::new().set_response_timeout(None).set_pipeline_buffer_size(PIPELINE);
+        let config =
+            AsyncConnectionConfig::new().set_response_timeout(None).set_pipeline_buffer_size(PIPELINE);
         let (connection, driver) = MultiplexedConnection::new_with_config(&info, stream, config).await?;
         Ok((Self { connection, errors: AtomicU32::new(0) }, Box::pin(driver)))
     }
@@ -90,8 +89,8 @@ impl Link {
             Err(error) if script::is_unknown(&error) => self.send(&ask.by_text(&SCRIPT)).await?,
             answer => answer?,
         };
-        let answer =
-            script::read(&answer).ok_or_else(|| Failure::new(BackendFailure::Error, "an answer of another kind"))?;
+        let answer = script::read(&answer)
+            .ok_or_else(|| Failure::new(BackendFailure::Error, "an answer of another kind"))?;
         if self.errors.load(Ordering::Relaxed) != 0 {
             self.errors.store(0, Ordering::Relaxed);
         }

@@ -12,8 +12,13 @@ use crate::limits::rate::bucket::Bucket;
 use crate::random;
 
 const SECOND: Duration = Duration::from_secs(1);
-const POLICY: Policy =
-    Policy { max_requests: 6, window: Duration::from_secs(60), burst: 3, block: Duration::ZERO, max_keys: 10 };
+const POLICY: Policy = Policy {
+    max_requests: 6,
+    window: Duration::from_secs(60),
+    burst: 3,
+    block: Duration::ZERO,
+    max_keys: 10,
+};
 
 async fn connection(server: &TestServer) -> MultiplexedConnection {
     let stream = tokio::net::TcpStream::connect(("127.0.0.1", server.port)).await.unwrap();
@@ -60,7 +65,8 @@ async fn the_script_says_what_the_local_bucket_says() {
             refused += usize::from(matches!(expected, Allowance::Refused { .. }));
             // Bursts, and time to recover.
             let pause = if step % 50 == 0 { 30.0 } else { random::fraction() };
-            now += Duration::from_micros(Duration::from_secs_f64(mean * pause).as_micros().try_into().unwrap());
+            now +=
+                Duration::from_micros(Duration::from_secs_f64(mean * pause).as_micros().try_into().unwrap());
         }
         assert!(refused > 0 || policy.burst > 600, "{policy:?}: nothing was refused");
     }
@@ -80,7 +86,9 @@ async fn a_bucket_is_gone_once_it_would_be_full() {
         for _ in 0..asks {
             assert!(read(&send(&mut connection, &ask.by_text(&SCRIPT)).await).is_some());
         }
-        let Value::Int(left) = send(&mut connection, redis::cmd("PTTL").arg("bucket")).await else { panic!() };
+        let Value::Int(left) = send(&mut connection, redis::cmd("PTTL").arg("bucket")).await else {
+            panic!()
+        };
         assert!((least..=most).contains(&left) || left == -2 && least == 0, "{left} ms left of {policy:?}");
     }
 }
@@ -93,7 +101,9 @@ async fn what_is_no_bucket_is_an_empty_one() {
     send(&mut connection, redis::cmd("SET").arg("bucket").arg("something else")).await;
     let said = read(&send(&mut connection, &Ask::new("bucket", &POLICY).by_text(&SCRIPT)).await);
     assert!(matches!(said, Some(Allowance::Granted { remaining: 2, .. })), "{said:?}");
-    for other in [Value::Nil, Value::Array(vec![]), Value::Array(vec![Value::Int(3), Value::Int(0), Value::Int(0)])] {
+    for other in
+        [Value::Nil, Value::Array(vec![]), Value::Array(vec![Value::Int(3), Value::Int(0), Value::Int(0)])]
+    {
         assert_eq!(read(&other), None);
     }
 }

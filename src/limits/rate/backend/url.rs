@@ -158,7 +158,12 @@ mod tests {
             ("redis://Redis-Cluster:6380/3", "redis://redis-cluster:6380/3", None, None),
             ("rediss://:p%40ss@10.0.0.1", "rediss://[redacted]@10.0.0.1:6379", None, Some("p@ss")),
             ("redis://me:a:b@[::1]:1/0", "redis://[redacted]@[::1]:1", Some("me"), Some("a:b")),
-            ("redis://m%3Ae:x@y@cache.example.", "redis://[redacted]@cache.example.:6379", Some("m:e"), Some("x@y")),
+            (
+                "redis://m%3Ae:x@y@cache.example.",
+                "redis://[redacted]@cache.example.:6379",
+                Some("m:e"),
+                Some("x@y"),
+            ),
             ("valkey://cache/", "redis://cache:6379", None, None),
             ("redis://@cache", "redis://cache:6379", None, None),
         ] {
@@ -172,12 +177,29 @@ mod tests {
     #[test]
     fn what_is_wrong_is_said_without_any_of_it() {
         for text in [
-            "", "cache:6379", "http://cache", "unix:///run/redis.sock", "redis://", "redis://:hunter2@",
-            "redis://:hunter2@/1", "redis://:hunter2@cache:0", "redis://:hunter2@cache:70000",
-            "redis://:hunter2@cache:x", "redis://:hunter2@cache/x", "redis://:hunter2@cache/65536",
-            "redis://:hunter2@cache?protocol=3", "redis://:hunter2%@cache", "redis://:hunter2%zz@cache",
-            "redis://:hunter2%ff@cache", "redis://me@cache", "redis://:hun/ter2@cache", "redis://[cache]",
-            "redis://[::1", "redis://ca che", "redis://a..b", "redis://:hunter2#@cache",
+            "",
+            "cache:6379",
+            "http://cache",
+            "unix:///run/redis.sock",
+            "redis://",
+            "redis://:hunter2@",
+            "redis://:hunter2@/1",
+            "redis://:hunter2@cache:0",
+            "redis://:hunter2@cache:70000",
+            "redis://:hunter2@cache:x",
+            "redis://:hunter2@cache/x",
+            "redis://:hunter2@cache/65536",
+            "redis://:hunter2@cache?protocol=3",
+            "redis://:hunter2%@cache",
+            "redis://:hunter2%zz@cache",
+            "redis://:hunter2%ff@cache",
+            "redis://me@cache",
+            "redis://:hun/ter2@cache",
+            "redis://[cache]",
+            "redis://[::1",
+            "redis://ca che",
+            "redis://a..b",
+            "redis://:hunter2#@cache",
         ] {
             let problem = RedisUrl::parse(text).expect_err(text);
             assert!(!problem.contains("hunter2") && !problem.contains("ter2"), "{problem}");
