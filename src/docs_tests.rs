@@ -24,6 +24,7 @@ const PAGES: [&str; 19] = [
     "docs/evidence.md",
     "docs/migrating.md",
     "docs/performance.md",
+    "docs/rate-limits.md",
     "docs/runbook.md",
     "docs/sandbox.md",
     "docs/sizing.md",

@@ -179,3 +179,22 @@ fn redis_is_asked_within_tls_and_believed_by_its_certificate_alone() {
     assert_eq!(metric(&stranger, "nessen_rate_limit_backend_up"), 0.0);
     assert_eq!(stranger.get("/badge/a/b.svg").status, 200);
 }
+
+#[test]
+fn a_user_with_the_permissions_that_the_page_names_may_ask() {
+    let Some(redis) = Redis::start(&[]) else { return };
+    let rules = ["+evalsha", "+eval", "+get", "+set", "+time", "+select", "~nessen:*"];
+    let user = [&["ACL", "SETUSER", "nessen", "on", ">hunter2"][..], &rules].concat();
+    assert_eq!(redis.ask(&user), "+OK");
+    let url = format!("redis://nessen:hunter2@{}/1", redis.address);
+    let server = sharing_at(&url, &[("RATE_LIMIT_MAX_REQUESTS", "1000")]);
+    await_up(&server, true);
+    assert_eq!(server.get("/badge/a/b.svg").status, 200);
+    // One that may not write is found out before a request asks.
+    let fewer = [&["ACL", "SETUSER", "nessen", "-set"][..]].concat();
+    assert_eq!(redis.ask(&fewer), "+OK");
+    let without = sharing_at(&url, &[("RATE_LIMIT_MAX_REQUESTS", "1000")]);
+    without.wait_log("why", |line| line["kind"] == "error");
+    assert_eq!(without.get("/badge/a/b.svg").status, 200);
+    assert_eq!(questions(&without), 0.0);
+}
