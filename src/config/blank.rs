@@ -6,9 +6,10 @@ use std::time::Duration;
 use http::HeaderName;
 
 use super::{
-    AccessLog, AdminConfig, CompressionConfig, Config, Eviction, EvidenceConfig, FilesConfig, HostHeader, Http2Config, LimitsConfig,
-    LogConfig, LogFormat, LogLevel, OnRedisFailure, ProxyProtocol, RateLimitBackend, RateLimitConfig, SandboxMode,
-    SecurityHeadersConfig, ServerConfig, ServerMode, SharedLimitConfig, ShutdownConfig, UpstreamOptions,
+    AccessLog, AdminConfig, CompressionConfig, Config, Eviction, EvidenceConfig, FilesConfig, HostHeader,
+    Http2Config, LimitsConfig, LogConfig, LogFormat, LogLevel, OnRedisFailure, ProxyProtocol,
+    RateLimitBackend, RateLimitConfig, SandboxMode, SecurityHeadersConfig, ServerConfig, ServerMode,
+    SharedLimitConfig, ShutdownConfig, UpstreamOptions,
 };
 use crate::client_address::TrustedProxies;
 use crate::limits::rate::KeyBy;

@@ -8,8 +8,8 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue, Method};
 
 use super::{
-    AccessLog, Algorithm, Eviction, HostHeader, LogFormat, LogLevel, OnRedisFailure, ProxyProtocol, RateLimitBackend,
-    SandboxMode, ServerMode,
+    AccessLog, Algorithm, Eviction, HostHeader, LogFormat, LogLevel, OnRedisFailure, ProxyProtocol,
+    RateLimitBackend, SandboxMode, ServerMode,
 };
 use crate::client_address::TrustedProxies;
 use crate::handler::proxy::url::UpstreamUrl;
