@@ -1,5 +1,6 @@
 //! Who is asking: the socket's other end, or whom a trusted proxy says it speaks for.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
 use http::HeaderMap;
@@ -134,6 +135,12 @@ impl From<IpAddr> for ClientKey {
             }
             v4 => Self(v4),
         }
+    }
+}
+
+impl fmt::Display for ClientKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }
 

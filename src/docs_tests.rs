@@ -8,7 +8,7 @@ use crate::config::keys;
 use crate::refusal::Reason;
 use crate::telemetry::names;
 
-const PAGES: [&str; 20] = [
+const PAGES: [&str; 21] = [
     "README.md",
     "ARCHITECTURE.md",
     "CHANGELOG.md",
@@ -24,6 +24,7 @@ const PAGES: [&str; 20] = [
     "docs/evidence.md",
     "docs/migrating.md",
     "docs/performance.md",
+    "docs/rate-limits.md",
     "docs/runbook.md",
     "docs/sandbox.md",
     "docs/sizing.md",

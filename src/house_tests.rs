@@ -21,6 +21,7 @@ const FLOORS: [&[&str]; 6] = [
         "html",
         "memory",
         "pace",
+        "path",
         "places",
         "policy",
         "protocol",

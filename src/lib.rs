@@ -81,7 +81,7 @@
 //! | 3 | [`config`]: one table of keys, four places to set them, one valid [`Config`] |
 //! | 2 | [`net`], [`limits`], [`middleware`], [`admin`], [`handler`], [`audit`] |
 //! | 1 | [`evidence`], [`lifecycle`], [`probe`], [`resolve`], [`sandbox`], [`telemetry`] |
-//! | 0 | [`body`], [`check`], [`chunked`], [`client_address`], [`exchange`], [`host`], [`html`], [`pace`], [`policy`], [`protocol`], [`random`], [`redact`], [`refusal`], [`seen`], [`stage`], [`units`] |
+//! | 0 | [`body`], [`check`], [`chunked`], [`client_address`], [`exchange`], [`host`], [`html`], [`pace`], [`path`], [`policy`], [`protocol`], [`random`], [`redact`], [`refusal`], [`seen`], [`stage`], [`units`] |
 
 pub mod admin;
 pub mod audit;
@@ -105,6 +105,7 @@ pub mod middleware;
 pub mod net;
 pub mod outcall;
 pub mod pace;
+pub mod path;
 pub mod places;
 pub mod policy;
 pub mod probe;

@@ -102,6 +102,8 @@ reasons! {
     UpstreamInvalid = "upstream_invalid", "UPSTREAM_INVALID", 502, Keep, "Bad Gateway";
     /// `limits.max_in_flight` requests are being served, or `limits.memory` is spent.
     Overloaded = "overloaded", "OVERLOADED", 503, Keep, "Service Unavailable";
+    /// Redis did not say whether the client may go on, and `rate_limit.on_redis_failure` is `refuse`.
+    RateLimitUnavailable = "rate_limit_unavailable", "RATE_LIMIT_UNAVAILABLE", 503, Keep, "Service Unavailable";
     /// `limits.max_connections` connections are open.
     TooManyConnections = "too_many_connections", "TOO_MANY_CONNECTIONS", 503, Close, "Service Unavailable";
     /// The drain delay is over; the server is about to exit.

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use crate::config::{Config, Probe, SandboxMode, Sources, Target};
+use crate::config::{Config, Probe, RateLimitBackend, SandboxMode, Sources, Target};
 use crate::resolve;
 use crate::sandbox::{self, Held, Notify, Rules};
 use crate::tls::client::ClientOptions;
@@ -79,6 +79,11 @@ fn rules(sources: &Sources, config: &Config) -> Rules {
         _ => None,
     });
     read.extend(own.flat_map(beside));
+    let shared = &config.shared_limit;
+    if let (RateLimitBackend::Redis, Some(url)) = (shared.backend, &shared.redis_url) {
+        asked.push((url.host.as_str(), url.port));
+        read.extend(shared.redis_ca.iter().flat_map(|file| beside(file)));
+    }
     // A file can bring other upstreams with the next SIGHUP; flags and environment are of the start.
     let may_change = !files.is_empty();
     let names = asked.iter().any(|(host, _)| host.parse::<IpAddr>().is_err());

@@ -7,10 +7,12 @@ use http::HeaderName;
 
 use super::{
     AccessLog, AdminConfig, CompressionConfig, Config, Eviction, EvidenceConfig, FilesConfig, HostHeader,
-    Http2Config, LimitsConfig, LogConfig, LogFormat, LogLevel, ProxyProtocol, RateLimitConfig, SandboxMode,
-    SecurityHeadersConfig, ServerConfig, ShutdownConfig, UpstreamOptions,
+    Http2Config, LimitsConfig, LogConfig, LogFormat, LogLevel, OnRedisFailure, ProxyProtocol,
+    RateLimitBackend, RateLimitConfig, SandboxMode, SecurityHeadersConfig, ServerConfig, ServerMode,
+    SharedLimitConfig, ShutdownConfig, UpstreamOptions,
 };
 use crate::client_address::TrustedProxies;
+use crate::limits::rate::KeyBy;
 
 /// A configuration for the table to write every field of. No value here ever reaches a user: a test
 /// holds that there is a key for each field.
@@ -18,6 +20,8 @@ pub(super) fn blank() -> Config {
     let any = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
     Config {
         server: ServerConfig {
+            mode: ServerMode::Dev,
+            replicas: 0,
             host: any,
             port: 0,
             workers: 0,
@@ -59,11 +63,22 @@ pub(super) fn blank() -> Config {
             send_buffer: 0,
         },
         rate_limit: RateLimitConfig {
+            enabled: false,
             max_requests: None,
             window: Duration::ZERO,
+            per_second: None,
             burst: 0,
             block: Duration::ZERO,
             max_keys: 0,
+            key: KeyBy::Address,
+        },
+        shared_limit: SharedLimitConfig {
+            backend: RateLimitBackend::Local,
+            redis_url: None,
+            redis_ca: None,
+            redis_timeout: Duration::ZERO,
+            redis_prefix: String::new(),
+            on_redis_failure: OnRedisFailure::Local,
         },
         shutdown: ShutdownConfig { drain_delay: Duration::ZERO, drain_timeout: Duration::ZERO },
         log: LogConfig { level: LogLevel::Off, format: LogFormat::Json, access: AccessLog::Off },

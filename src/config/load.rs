@@ -10,7 +10,7 @@ use super::routes::{RouteRow, Routes, checks, routes};
 use super::settings::{Chosen, Settings};
 use super::source::{Collected, Origin, Sources, collect};
 use super::value::Value;
-use super::{Config, LogFormat, RouteConfig, Target, keys};
+use super::{Config, LogFormat, RouteConfig, Target, keys, limits, production};
 
 /// A key, its value, and where it comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,15 +67,21 @@ pub fn load(sources: &Sources, machine: &Machine) -> Result<Loaded, ConfigErrors
         let mut config = blank();
         settings.apply(&mut config);
         let Routes { routes, rows } = routes(&route_tables, settings, &config, errors);
-        (Config { routes, ..config }, rows)
+        let mut config = Config { routes, ..config };
+        limits::switch_off(&mut config);
+        (config, rows)
     };
     // What the budget comes to depends on the routes, and their values on what the budget decides: a
     // first look at them is for the budget alone.
     let demand = Demand::of(&with_routes(&settings, &mut Vec::new()).0);
     let worst_case = budget::decide(&mut settings, machine, &demand, &mut notes, &mut errors);
     contradictions(&settings, &mut errors);
+    limits::contradictions(&settings, &mut errors);
     let (mut config, rows) = with_routes(&settings, &mut errors);
+    production::check(&settings, &config, &mut errors);
+    limits::check(&settings, &config, &mut errors);
     without_effect(&settings, &config, &mut notes);
+    limits::without_effect(&settings, &mut notes);
     config.checks = checks(&check_tables, &mut errors);
     if !errors.is_empty() {
         return Err(ConfigErrors(errors));
@@ -121,6 +127,7 @@ fn resolve(settings: &mut Settings, machine: &Machine, notes: &mut Vec<String>) 
             machine.affinity
         ));
     }
+    limits::resolve(settings);
     // Without a rate limit there is no burst to decide, and `auto` stays.
     if settings.is_auto("rate_limit.burst")
         && let Some(requests) = settings.number("rate_limit.max_requests")
@@ -218,7 +225,7 @@ fn without_effect(settings: &Settings, config: &Config, notes: &mut Vec<String>)
             Value::Upstreams(urls) => urls.is_empty(),
             _ => false,
         };
-        let off = !otherwise && settings.sound(switch).is_some_and(|chosen| is_off(&chosen.value));
+        let off = !otherwise && settings.sound(switch).is_some_and(|chosen| is_off(chosen.effective()));
         let idle = settings.iter().filter(|chosen| {
             off && chosen.explicit() && chosen.key.section() == section && chosen.key.path != switch
         });

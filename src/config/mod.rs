@@ -16,10 +16,12 @@ mod file;
 #[cfg(test)]
 mod golden;
 pub mod keys;
+mod limits;
 mod load;
 mod machine;
 mod model;
 mod parse;
+mod production;
 mod reference;
 mod routes;
 mod schema;

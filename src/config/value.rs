@@ -7,9 +7,13 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Method};
 
-use super::{AccessLog, Algorithm, Eviction, HostHeader, LogFormat, LogLevel, ProxyProtocol, SandboxMode};
+use super::{
+    AccessLog, Algorithm, Eviction, HostHeader, LogFormat, LogLevel, OnRedisFailure, ProxyProtocol,
+    RateLimitBackend, SandboxMode, ServerMode,
+};
 use crate::client_address::TrustedProxies;
 use crate::handler::proxy::url::UpstreamUrl;
+use crate::limits::rate::{KeyBy, RedisUrl};
 use crate::units::{Rate, Size, Time};
 
 /// The methods that can be allowed. CONNECT is not among them: a tunnel is nothing this server offers.
@@ -58,6 +62,10 @@ pub enum Value {
     Algorithms(Vec<Algorithm>),
     /// A text.
     Text(String),
+    /// Where Redis is.
+    RedisUrl(RedisUrl),
+    /// What a rate limit counts by.
+    RateKey(KeyBy),
     /// Where to ask: a host in lower case (IPv6 without brackets), a port, and for HTTP a path.
     Endpoint {
         /// The host.
@@ -118,6 +126,8 @@ impl fmt::Display for Value {
             Self::UrlPath(value) => f.write_str(value),
             Self::Algorithms(value) => list(f, value, "none"),
             Self::Text(value) => f.write_str(value),
+            Self::RedisUrl(value) => value.fmt(f),
+            Self::RateKey(value) => value.fmt(f),
             Self::Endpoint { host, port, path, .. } if host.contains(':') => {
                 write!(f, "[{host}]:{port}{path}")
             }
@@ -176,21 +186,23 @@ plain! {
     Hosts => Vec<String>,
     Upstreams => Vec<UpstreamUrl>,
     Algorithms => Vec<Algorithm>,
-}
-
-impl FromValue for PathBuf {
-    fn from_value(value: &Value) -> Option<Self> {
-        match value {
-            Value::Folder(path) | Value::File(path) => Some(path.clone()),
-            _ => None,
-        }
-    }
+    RedisUrl => RedisUrl,
+    RateKey => KeyBy,
 }
 
 impl FromValue for String {
     fn from_value(value: &Value) -> Option<Self> {
         match value {
             Value::UrlPath(text) | Value::Text(text) => Some(text.clone()),
+            _ => None,
+        }
+    }
+}
+
+impl FromValue for PathBuf {
+    fn from_value(value: &Value) -> Option<Self> {
+        match value {
+            Value::Folder(path) | Value::File(path) => Some(path.clone()),
             _ => None,
         }
     }
@@ -223,6 +235,9 @@ choices! {
     HostHeader { "keep" => Keep, "upstream" => Upstream }
     ProxyProtocol { "off" => Off, "required" => Required, "optional" => Optional }
     Eviction { "priority" => Priority, "oldest" => Oldest }
+    ServerMode { "dev" => Dev, "prod" => Prod }
+    RateLimitBackend { "local" => Local, "redis" => Redis }
+    OnRedisFailure { "local" => Local, "refuse" => Refuse }
     SandboxMode { "off" => Off, "on" => On, "required" => Required }
     AccessLog { "all" => All, "errors" => Errors, "off" => Off }
 }

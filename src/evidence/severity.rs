@@ -59,6 +59,7 @@ impl Severity {
             | Reason::RequestTimeout
             | Reason::Overloaded
             | Reason::TooManyConnections
+            | Reason::RateLimitUnavailable
             | Reason::ServerShuttingDown => Self::Low,
         })
     }

@@ -5,6 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 
 use super::routes::RouteError;
+use crate::tls::TlsError;
 
 /// Why a server did not start.
 #[derive(Debug)]
@@ -22,6 +23,8 @@ pub enum BindError {
     Thread(io::Error),
     /// What a route needs is not there.
     Route(RouteError),
+    /// What is needed to ask for shared rate limits is not there.
+    SharedLimit(TlsError),
 }
 
 impl fmt::Display for BindError {
@@ -32,6 +35,7 @@ impl fmt::Display for BindError {
             }
             Self::Thread(error) => write!(f, "cannot start a thread: {error}"),
             Self::Route(error) => error.fmt(f),
+            Self::SharedLimit(error) => write!(f, "rate_limit.redis_ca: {error}"),
         }
     }
 }
@@ -41,6 +45,7 @@ impl std::error::Error for BindError {
         match self {
             Self::Listen { error, .. } | Self::Thread(error) => Some(error),
             Self::Route(error) => Some(error),
+            Self::SharedLimit(error) => Some(error),
         }
     }
 }

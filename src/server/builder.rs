@@ -10,7 +10,8 @@ use std::time::Duration;
 use axum::Router;
 
 use super::bind_error::BindError;
-use super::reload::{Reload, Reloader, apply_access_log, level, policy};
+use super::limiting::{rule, shared_limits};
+use super::reload::{Reload, Reloader, apply_access_log, level};
 use super::routes::{CompressionPermits, Immortals, Planner};
 use super::running::{BoundServer, Port};
 use super::stack::Shared;
@@ -18,6 +19,7 @@ use super::{Outcome, checks, housekeeping};
 use crate::admin::page::{About, Page, Settings};
 use crate::admin::{AdminState, Texts};
 use crate::config::{Config, LogFormat as ConfigFormat, Machine, WorstCase, spare_files};
+use crate::dial::Dialer;
 use crate::evidence::{self, Evidence};
 use crate::handler::routes::Routes;
 use crate::handler::welcome::{self, AdminPlace, LimitRow, WelcomeState};
@@ -25,7 +27,7 @@ use crate::lifecycle::readiness::{Check, Readiness};
 use crate::lifecycle::{self};
 use crate::limits::headers::HeaderLimits;
 use crate::limits::host::AllowedHosts;
-use crate::limits::rate::{RateLimiter, RouteLimiters};
+use crate::limits::rate::{Backend, RateLimiter, RouteLimiters};
 use crate::limits::url_length::MaxUrlLength;
 use crate::memory::MemoryAccount;
 use crate::middleware::compression::RouteCompressors;
@@ -245,6 +247,9 @@ impl Builder {
             compression_permits: CompressionPermits::default(),
             immortals: Immortals::default(),
         };
+        let limit_backend = Backend::new(&metrics);
+        limit_backend.configure(shared_limits(&config).map_err(BindError::SharedLimit)?);
+        let dialer = Dialer::new(planner.resolver.clone());
         let routes = Routes::new(planner.table(&config, None).map_err(BindError::Route)?);
         let shared = Shared {
             metrics: metrics.clone(),
@@ -256,8 +261,9 @@ impl Builder {
             memory: MemoryAccount::new(shared),
             places: Places::new(config.limits.max_in_flight),
             routes,
-            rate_limiter: RateLimiter::new(policy(&config.rate_limit)),
+            rate_limiter: RateLimiter::by(rule(&config.rate_limit, "")),
             route_limiters,
+            limit_backend,
             compressors,
             allowed_hosts: AllowedHosts::new(config.limits.allowed_hosts.clone()),
         };
@@ -279,6 +285,7 @@ impl Builder {
             admin,
             reloader,
             housekeeping,
+            dialer,
             pipe,
         })
     }

@@ -9,6 +9,7 @@ mod drain;
 pub(crate) mod fuzzing;
 mod housekeeping;
 mod limit_rows;
+mod limiting;
 mod pulse;
 mod reload;
 mod routes;

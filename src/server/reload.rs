@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use tracing::level_filters::LevelFilter;
 
-use super::routes::{Planner, RouteError};
+use super::limiting::{rule, shared_limits};
+use super::routes::Planner;
 use super::stack::Shared;
 use crate::admin::page::Settings;
-use crate::config::{Config, LogLevel, RateLimitConfig};
-use crate::limits::rate::Policy;
+use crate::body::BoxError;
+use crate::config::{Config, LogLevel};
 use crate::telemetry::{AccessLog, AccessMode, LogControl};
 
 /// Reads the configuration again, for SIGHUP.
@@ -58,11 +59,13 @@ impl Reloader {
         }
     }
 
-    fn apply(&self, config: &Config) -> Result<(), RouteError> {
+    fn apply(&self, config: &Config) -> Result<(), BoxError> {
         let routes = &self.shared.routes;
         // First what can fail: then nothing has changed yet.
+        let shared_limits = shared_limits(config)?;
         routes.replace(self.planner.table(config, Some(&routes.current()))?);
-        self.shared.rate_limiter.replace(policy(&config.rate_limit));
+        self.shared.limit_backend.configure(shared_limits);
+        self.shared.rate_limiter.replace(rule(&config.rate_limit, ""));
         self.shared.allowed_hosts.replace(config.limits.allowed_hosts.clone());
         let level = level(config.log.level);
         apply_access_log(&self.shared.access_log, config);
@@ -94,15 +97,4 @@ pub(super) fn level(level: LogLevel) -> LevelFilter {
         LogLevel::Debug => LevelFilter::DEBUG,
         LogLevel::Trace => LevelFilter::TRACE,
     }
-}
-
-/// `rate_limit.*` as the limiter knows it.
-pub(super) fn policy(config: &RateLimitConfig) -> Option<Policy> {
-    config.max_requests.map(|max_requests| Policy {
-        max_requests,
-        window: config.window,
-        burst: config.burst,
-        block: config.block,
-        max_keys: config.max_keys,
-    })
 }

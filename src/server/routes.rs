@@ -8,7 +8,7 @@ use axum::Router;
 use http::{HeaderValue, Method};
 use tokio::sync::Semaphore;
 
-use super::reload::policy as rate_policy;
+use super::limiting::rule;
 use super::stack::fields;
 use crate::config::{
     CompressionConfig, Config, LimitsConfig, RouteConfig, SecurityHeadersConfig, Target as Answers,
@@ -93,7 +93,8 @@ impl Planner {
         let routes = config.routes.iter().map(|route| self.route(config, route, &mut alike));
         let routes = routes.collect::<Result<Vec<_>, _>>()?;
         let own = config.routes.iter().filter_map(|route| {
-            Some((self.metrics.add_route(&label(route)).index(), rate_policy(route.rate_limit.as_ref()?)?))
+            let label = label(route);
+            Some((self.metrics.add_route(&label).index(), rule(route.rate_limit.as_ref()?, &label)?))
         });
         self.limiters.replace(own);
         for (live, fresh) in std::mem::take(&mut alike.fresh) {

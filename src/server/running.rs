@@ -17,6 +17,7 @@ use super::reload::Reloader;
 use super::stack::{self, Shared};
 use crate::admin::page::Page;
 use crate::config::Config;
+use crate::dial::Dialer;
 use crate::handler::router::AppHandler;
 use crate::handler::welcome;
 use crate::lifecycle::readiness::Readiness;
@@ -49,11 +50,16 @@ pub struct BoundServer {
     pub(super) admin: Option<Port>,
     pub(super) reloader: Reloader,
     pub(super) housekeeping: JoinHandle<()>,
+    pub(super) dialer: Dialer,
     pub(super) pipe: LogPipe,
 }
 
 /// Longest time that the last lines of the log may take to leave.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// Longest time that a start waits for Redis, where limits are shared: the first requests would be judged by
+/// each process alone, or refused.
+const FIRST_WORDS: Duration = Duration::from_millis(500);
 
 impl BoundServer {
     /// Where it listens; with the port that the system chose if 0 was asked for.
@@ -119,8 +125,19 @@ impl BoundServer {
     async fn serve(self, events: mpsc::Receiver<Event>, mut hangups: mpsc::Receiver<()>) -> Outcome {
         let address = self.local_addr();
         let admin_address = self.admin_addr();
-        let Self { config, writer, shared, readiness, registry, main, admin, reloader, housekeeping, pipe } =
-            self;
+        let Self {
+            config,
+            writer,
+            shared,
+            readiness,
+            registry,
+            main,
+            admin,
+            reloader,
+            housekeeping,
+            dialer,
+            pipe,
+        } = self;
         let (stop, stopped) = watch::channel(false);
         let mut acceptors = JoinSet::new();
         let app = stack::main(&config, &shared);
@@ -140,6 +157,9 @@ impl BoundServer {
             background.spawn(evidence.keep());
         }
         background.spawn(main.context.turns.clone().run());
+        background.spawn(shared.limit_backend.clone().keep(dialer));
+        // What waits in the listener's queue meanwhile is answered by what was found.
+        shared.limit_backend.settle(FIRST_WORDS).await;
         acceptors.spawn(acceptor(main, app, &registry).run(stopped.clone()));
         // Operators may look on while the rest drains.
         let (admin_stop, admin_stopped) = watch::channel(false);

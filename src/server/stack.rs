@@ -20,7 +20,7 @@ use crate::limits::headers::HeaderLimits;
 use crate::limits::host::AllowedHosts;
 use crate::limits::in_flight::InFlightLayer;
 use crate::limits::method::AllowedMethods;
-use crate::limits::rate::{RateLimitLayer, RateLimiter, RouteLimiters};
+use crate::limits::rate::{Backend, RateLimitLayer, RateLimiter, RouteLimiters};
 use crate::limits::request_timeout::RequestTimeoutLayer;
 use crate::limits::response_size::ResponseSizeLayer;
 use crate::limits::url_length::MaxUrlLength;
@@ -61,6 +61,8 @@ pub(crate) struct Shared {
     pub rate_limiter: RateLimiter,
     /// Changes with the routes.
     pub route_limiters: RouteLimiters,
+    /// Where limits are shared, if they are; changes while running.
+    pub limit_backend: Backend,
     /// Likewise.
     pub compressors: RouteCompressors,
     /// Changes while running.
@@ -104,7 +106,11 @@ pub(crate) fn main(config: &Config, shared: &Shared) -> impl Stack {
             HeaderLimits { count: limits.max_header_count, size: limits.max_header_size },
         )),
         // A client's own allowance comes before what all clients share.
-        RateLimitLayer { common: shared.rate_limiter.clone(), routes: shared.route_limiters.clone() },
+        RateLimitLayer {
+            common: shared.rate_limiter.clone(),
+            routes: shared.route_limiters.clone(),
+            backend: shared.limit_backend.clone(),
+        },
         // Held to the end of the response body.
         InFlightLayer::new(shared.places.clone()).charging(shared.memory.clone(), config.stream_memory()),
         // The clock covers all that the handler waits for, its request body included.

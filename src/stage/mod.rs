@@ -7,7 +7,7 @@
 //! ([`alone!`](crate::stage)), and works without the others.
 
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
@@ -46,6 +46,8 @@ pub enum Stop {
     Refused(Refusal),
     /// It is answered here.
     Answered(Box<Response<Bytes>>),
+    /// Not for long: it goes on once [`Stage::resume`] says so. Of the stages that refuse alone.
+    Later,
 }
 
 impl From<Refusal> for Stop {
@@ -78,6 +80,22 @@ pub trait Stage: Send + Sync + 'static {
         exchange: Shared<'_>,
         request: &mut Request<Inbound<B>>,
     ) -> Result<(), Stop>;
+
+    /// Polled where [`enter`](Self::enter) stopped the request with [`Stop::Later`], until it goes on.
+    /// Nothing further in has seen it meanwhile.
+    ///
+    /// # Errors
+    /// It goes no further. [`Stop::Later`] is none: for that there is `Pending`.
+    fn resume<B: Body>(
+        &self,
+        held: &mut Self::Held,
+        exchange: Shared<'_>,
+        request: &mut Request<Inbound<B>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Stop>> {
+        let _ = (held, exchange, request, cx);
+        Poll::Ready(Ok(()))
+    }
 
     /// The answer is waited for. Asked whenever it is not there yet.
     fn wait(&self, held: &mut Self::Held, cx: &mut Context<'_>) -> Poll<Refusal> {
@@ -159,6 +177,36 @@ macro_rules! in_turn {
                     held.entered = $place + 1;
                 )+
                 Ok(())
+            }
+
+            fn resume<B: Body>(
+                &self,
+                held: &mut Self::Held,
+                exchange: Shared<'_>,
+                request: &mut Request<Inbound<B>>,
+                cx: &mut Context<'_>,
+            ) -> Poll<Result<(), Stop>> {
+                let mut waits = true;
+                $(
+                    if held.entered == $place {
+                        let stage = &self.$place;
+                        if !waits {
+                            match stage.enter(&mut held.each.$place, exchange, request) {
+                                Ok(()) => {}
+                                Err(Stop::Later) => waits = true,
+                                Err(stop) => return Poll::Ready(Err(stop)),
+                            }
+                        }
+                        if waits {
+                            ready!(stage.resume(&mut held.each.$place, exchange, request, cx))?;
+                            waits = false;
+                        }
+                        held.entered = $place + 1;
+                    }
+                )+
+                // Read by the last of them alone.
+                let _ = waits;
+                Poll::Ready(Ok(()))
             }
 
             #[inline]

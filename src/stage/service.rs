@@ -125,6 +125,36 @@ impl<O: Stage, A: Answering, I: Stage> Drop for Passage<O, A, I> {
     }
 }
 
+/// Goes on with a request that a stage has stopped for a while, and answers what its handler made of it.
+/// Boxed: it is rare, and no other request pays for it.
+type Later<F, O, A, I> =
+    Box<dyn FnMut(&mut Passage<O, A, I>, &mut Context<'_>) -> Poll<Result<F, Stop>> + Send>;
+
+fn later<O, A, I, S, B>(mut handler: S, request: Request<Inbound<B>>) -> Later<S::Future, O, A, I>
+where
+    O: Stage,
+    A: Answering,
+    I: Stage,
+    S: Service<Request<Inbound<B>>> + Send + 'static,
+    B: Body + Send + 'static,
+{
+    let mut waiting = Some(request);
+    Box::new(move |passage, cx| {
+        let Some(request) = &mut waiting else { return Poll::Pending };
+        let Passage { stages, exchange, inner, .. } = passage;
+        match stages.inner.resume(inner, exchange.as_ref(), request, cx) {
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(stop)) => return Poll::Ready(Err(stop)),
+            // Those that it has passed may lose patience.
+            Poll::Pending => return stages.inner.wait(inner, cx).map(|refusal| Err(refusal.into())),
+        }
+        match waiting.take() {
+            Some(request) => Poll::Ready(Ok(handler.call(request))),
+            None => Poll::Pending,
+        }
+    })
+}
+
 impl<O: Stage, A: Answering, I: Stage, S> Staged<O, A, I, S> {
     fn lead<B, R>(
         &mut self,
@@ -132,8 +162,8 @@ impl<O: Stage, A: Answering, I: Stage, S> Staged<O, A, I, S> {
         exchange: Option<Arc<Exchange>>,
     ) -> Passing<S::Future, O, A, I>
     where
-        S: Service<Request<Inbound<B>>, Response = Response<R>, Error = Refusal>,
-        B: Body,
+        S: Service<Request<Inbound<B>>, Response = Response<R>, Error = Refusal> + Clone + Send + 'static,
+        B: Body + Send + 'static,
     {
         let mut passage = Passage {
             stages: self.stages.clone(),
@@ -144,6 +174,7 @@ impl<O: Stage, A: Answering, I: Stage, S> Staged<O, A, I, S> {
         let mut request = request.map(|body| Inbound::new(body, exchange));
         let way = match passage.enter(&mut request) {
             Ok(()) => Way::In { inner: self.handler.call(request) },
+            Err(Stop::Later) => Way::Waiting { later: later(self.handler.clone(), request) },
             Err(stop) => Way::Stopped { stop: Some(stop) },
         };
         Passing { way, passage: Some(passage) }
@@ -156,8 +187,8 @@ where
     O: Stage,
     A: Answering,
     I: Stage,
-    S: Service<Request<Inbound<B>>, Response = Response<R>, Error = Refusal>,
-    B: Body,
+    S: Service<Request<Inbound<B>>, Response = Response<R>, Error = Refusal> + Clone + Send + 'static,
+    B: Body + Send + 'static,
     R: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
     type Response = Response<Passed<R, O, A, I>>;
@@ -180,8 +211,8 @@ where
     O: Stage,
     A: Answering,
     I: Stage,
-    S: Service<Request<Inbound<B>>, Response = Response<R>, Error = Refusal>,
-    B: Body,
+    S: Service<Request<Inbound<B>>, Response = Response<R>, Error = Refusal> + Clone + Send + 'static,
+    B: Body + Send + 'static,
     R: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
     type Response = Response<Passed<R, O, A, I>>;
@@ -199,8 +230,9 @@ where
 
 pin_project! {
     #[project = WayProjection]
-    enum Way<F> {
+    enum Way<F, O: Stage, A: Answering, I: Stage> {
         In { #[pin] inner: F },
+        Waiting { later: Later<F, O, A, I> },
         Stopped { stop: Option<Stop> },
     }
 }
@@ -209,7 +241,7 @@ pin_project! {
     /// The answer from further in, led out through the stages.
     pub struct Passing<F, O: Stage, A: Answering, I: Stage> {
         #[pin]
-        way: Way<F>,
+        way: Way<F, O, A, I>,
         passage: Option<Passage<O, A, I>>,
     }
 }
@@ -231,9 +263,16 @@ where
     type Output = Result<Response<Passed<R, O, A, I>>, A::Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
+        let mut this = self.project();
         // Polled again after it was ready, which a future need not answer.
         let Some(passage) = this.passage else { return Poll::Pending };
+        if let WayProjection::Waiting { later } = this.way.as_mut().project() {
+            let way = match ready!(later(passage, cx)) {
+                Ok(inner) => Way::In { inner },
+                Err(stop) => Way::Stopped { stop: Some(stop) },
+            };
+            this.way.set(way);
+        }
         let answer = match this.way.project() {
             WayProjection::In { inner } => match inner.poll(cx) {
                 Poll::Ready(answer) => answer.map(|response| response.map(Outbound::handler)),
@@ -242,8 +281,10 @@ where
                     Err(ready!(stages.inner.wait(inner, cx)))
                 }
             },
+            WayProjection::Waiting { .. } => return Poll::Pending,
             WayProjection::Stopped { stop } => match stop.take() {
-                None => return Poll::Pending,
+                // Where nothing further in can be waited for, nobody would ever go on.
+                None | Some(Stop::Later) => return Poll::Pending,
                 Some(Stop::Refused(refusal)) => Err(refusal),
                 Some(Stop::Answered(response)) => Ok((*response).map(Outbound::own)),
             },

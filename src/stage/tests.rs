@@ -24,6 +24,10 @@ impl Stage for Noting {
     fn enter<B: Body>(&self, (): &mut (), _: Shared<'_>, _: &mut Request<Inbound<B>>) -> Result<(), Stop> {
         match self.0 {
             "refuses" => Err(Refusal::new(Reason::NotFound, "on purpose").into()),
+            "pauses" => {
+                self.note("stops");
+                Err(Stop::Later)
+            }
             "answers" => {
                 let answer = Response::new(Bytes::from_static(b"its own"));
                 Err(Stop::Answered(Box::new(answer)))
@@ -33,6 +37,24 @@ impl Stage for Noting {
                 Ok(())
             }
         }
+    }
+
+    /// Goes on when it is looked at for the second time.
+    fn resume<B: Body>(
+        &self,
+        (): &mut (),
+        _: Shared<'_>,
+        _: &mut Request<Inbound<B>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Stop>> {
+        let looks = self.1.lock().unwrap().iter().filter(|what| **what == "looks").count();
+        self.note("looks");
+        if looks % 2 == 0 {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        self.note("in");
+        Poll::Ready(Ok(()))
     }
 
     fn wait(&self, (): &mut (), _: &mut Context<'_>) -> Poll<Refusal> {
@@ -90,6 +112,27 @@ async fn an_answer_goes_out_the_way_its_request_came_in() {
     let (log, answer) = shown(["a", "b"], false).await;
     assert_eq!(log, "a in b in b out a out b frame a frame b frame a frame b over a over");
     assert_eq!(answer.unwrap(), "the handler's");
+}
+
+#[tokio::test]
+async fn one_that_stops_a_request_for_a_while_has_it_go_on_from_there() {
+    let on = "pauses stops pauses looks pauses looks pauses in";
+    let (log, answer) = shown(["pauses", "b"], false).await;
+    assert_eq!(
+        log,
+        format!("{on} b in b out pauses out b frame pauses frame b frame pauses frame b over pauses over")
+    );
+    assert_eq!(answer.unwrap(), "the handler's");
+    let (log, _) = shown(["a", "pauses"], false).await;
+    assert!(log.starts_with(&format!("a in {on} pauses out a out")), "{log}");
+    let (log, _) = shown(["pauses", "pauses"], false).await;
+    assert!(log.starts_with(&format!("{on} {on} pauses out pauses out")), "{log}");
+    let (log, answer) = shown(["pauses", "refuses"], false).await;
+    assert_eq!((log, answer), (format!("{on} pauses refused pauses over"), Err(Reason::NotFound)));
+    // Somebody further out may lose patience meanwhile.
+    let (log, answer) = shown(["hurries", "pauses"], false).await;
+    assert_eq!(log, "hurries in pauses stops pauses looks");
+    assert_eq!(answer, Err(Reason::RequestTimeout));
 }
 
 #[tokio::test]

@@ -17,6 +17,7 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, Prometheu
 use super::BuildInfo;
 use super::histogram::Latency;
 use super::names::{Kind, METRICS};
+use super::rate_limit::{BackendFailure, BackendSeries};
 use super::series::Routes;
 use super::upstreams::{UpstreamSeries, Upstreams};
 use crate::lifecycle::Phase;
@@ -395,6 +396,25 @@ impl Metrics {
     /// Clients that the rate limit blocks at this moment.
     pub fn rate_limit_blocked(&self, clients: usize) {
         self.shown.rate_limit_blocked.set(clients as f64);
+    }
+
+    /// The series of a rate limit that is shared.
+    pub fn rate_limit_backend(&self) -> BackendSeries {
+        let counter = |name, labels: &[(&'static str, &str)]| counter(&self.recorder, name, labels);
+        let kind = |failure: BackendFailure| [("kind", failure.label())];
+        BackendSeries {
+            errors: BackendFailure::ALL
+                .map(|failure| counter("nessen_rate_limit_backend_errors_total", &kind(failure))),
+            asked: counter("nessen_rate_limit_backend_questions_total", &[]),
+            fallback: counter("nessen_rate_limit_fallback_total", &[]),
+        }
+    }
+
+    /// Whether those who share the rate limit can be asked.
+    pub fn rate_limit_backend_up(&self, up: bool) {
+        let name = "nessen_rate_limit_backend_up";
+        let gauge = self.recorder.register_gauge(&key(name, &[]), &METADATA);
+        gauge.set(if up { 1.0 } else { 0.0 });
     }
 
     /// Worst-case bytes that the limits in force allow.

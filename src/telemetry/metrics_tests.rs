@@ -112,6 +112,13 @@ fn the_life_of_the_process_is_shown() {
     metrics.cpu_throttled(11);
     metrics.rate_limit_keys(4);
     metrics.rate_limit_blocked(1);
+    assert!(!metrics.render().contains("nessen_rate_limit_backend_up "), "local limits are not shared ones");
+    metrics.rate_limit_backend_up(true);
+    let backend = metrics.rate_limit_backend();
+    backend.asked();
+    backend.failed(BackendFailure::Timeout);
+    backend.failed(BackendFailure::Timeout);
+    metrics.rate_limit_backend().fell_back();
     metrics.memory_bound(1 << 30);
     metrics.memory_used(1 << 20);
     metrics.machine(None, 0.5);
@@ -132,6 +139,11 @@ fn the_life_of_the_process_is_shown() {
         ("nessen_cpu_throttled_periods_total", 11.0),
         ("nessen_rate_limit_keys", 4.0),
         ("nessen_rate_limit_blocked_sources", 1.0),
+        ("nessen_rate_limit_backend_up", 1.0),
+        ("nessen_rate_limit_backend_questions_total", 1.0),
+        ("nessen_rate_limit_backend_errors_total{kind=\"timeout\"}", 2.0),
+        ("nessen_rate_limit_backend_errors_total{kind=\"overflow\"}", 0.0),
+        ("nessen_rate_limit_fallback_total", 1.0),
         ("nessen_memory_bound_bytes", 1_073_741_824.0),
         ("nessen_memory_limit_bytes", 268_435_456.0),
         ("nessen_cpu_limit_cores", 1.5),
@@ -195,6 +207,8 @@ fn the_text_holds_exactly_what_the_table_promises() {
     metrics.quarantine(1, 1, 1);
     metrics.evidence(true, 1, 1, 1);
     metrics.cold_storage_failures(1);
+    metrics.rate_limit_backend_up(true);
+    let _shared = metrics.rate_limit_backend();
     let text = metrics.render();
     let mut typed = BTreeSet::new();
     for line in text.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {

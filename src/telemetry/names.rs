@@ -176,6 +176,30 @@ pub const METRICS: &[Definition] = &[
     gauge("nessen_rate_limit_keys", "", &[], "Clients tracked by the rate limit."),
     gauge("nessen_rate_limit_blocked_sources", "", &[], "Clients blocked by the rate limit at this moment."),
     gauge(
+        "nessen_rate_limit_backend_up",
+        "",
+        &[],
+        "1 while Redis answers for the shared rate limits, 0 while it is not asked for want of answers; absent where limits are local.",
+    ),
+    counter(
+        "nessen_rate_limit_backend_questions_total",
+        "",
+        &[],
+        "Questions to Redis about shared rate limits. Refusals that are certain without one ask none.",
+    ),
+    counter(
+        "nessen_rate_limit_backend_errors_total",
+        "",
+        &["kind"],
+        "Questions to Redis without an answer, and failures to connect: timeout, connect, closed, auth, error, overflow.",
+    ),
+    counter(
+        "nessen_rate_limit_fallback_total",
+        "",
+        &[],
+        "Requests judged by local limits because the shared ones could not be asked.",
+    ),
+    gauge(
         "nessen_memory_bound_bytes",
         "bytes",
         &[],

@@ -29,6 +29,7 @@ mod limits_http1;
 mod limits_http2;
 mod proxy;
 mod proxy_protocol;
+mod rate_limit_redis;
 mod ready;
 mod replacement;
 mod routes;

@@ -121,6 +121,10 @@ pub enum Kind {
     },
     /// `http://host:port/path`, or `https`
     HttpUrl,
+    /// `redis://user:password@host:port/database`
+    RedisUrl,
+    /// What a rate limit counts by.
+    RateKey,
 }
 
 /// The longest duration that any key takes: a day, in milliseconds.
@@ -175,6 +179,11 @@ impl Key {
 
     const fn live(mut self) -> Self {
         self.reloadable = true;
+        self
+    }
+
+    const fn secret(mut self) -> Self {
+        self.secret = true;
         self
     }
 
@@ -233,6 +242,8 @@ impl Key {
             Kind::HostPort { port: None } => "host:port".to_owned(),
             Kind::HostPort { port: Some(port) } => format!("host or host:port ({port})"),
             Kind::HttpUrl => "http://host:port/path, or https".to_owned(),
+            Kind::RedisUrl => "redis://user:password@host:port/database, or rediss://".to_owned(),
+            Kind::RateKey => "address, header:NAME, or path:N, the Nth segment of the path".to_owned(),
             Kind::Algorithms => format!("a list of {}", Algorithm::ALL.map(Algorithm::as_str).join(", ")),
         };
         let off = if self.off { "off, or " } else { "" };
@@ -247,7 +258,7 @@ pub(super) const SECTIONS: &[(&str, &str, &[Key])] = &[
     ("admin", "A second listener, for what only operators should see.", server::ADMIN),
     ("limits", "What one client, and all of them together, can make the server spend.", limits::LIMITS),
     ("http2", "HTTP/2 by prior knowledge. A flood ends in GOAWAY(ENHANCE_YOUR_CALM).", http2::HTTP2),
-    ("rate_limit", "A token bucket per client address (IPv6: per /64).", rate_limit::RATE_LIMIT),
+    ("rate_limit", "A token bucket per client, in each process or shared in Redis.", rate_limit::RATE_LIMIT),
     ("shutdown", "The way out.", shutdown_log::SHUTDOWN),
     ("log", "Logs on standard output.", shutdown_log::LOG),
     ("upstream", "The application behind a proxy. Any route can have its own.", upstream::UPSTREAM),

@@ -3,6 +3,24 @@
 use super::{Key, Kind};
 
 pub(super) const SERVER: &[Key] = &[
+    Key::new(
+        "server.mode",
+        Kind::Choice(&["dev", "prod"]),
+        "dev",
+        "prod: no start with settings that fit one process on a desk and no production (docs/rate-limits.md).",
+        |config, value| value.put(&mut config.server.mode),
+    )
+    .env(&["MODE"])
+    .live(),
+    Key::new(
+        "server.replicas",
+        Kind::Count { min: 1, max: 100_000 },
+        "1",
+        "Processes that serve together; only said, for server.mode to judge by.",
+        |config, value| value.put(&mut config.server.replicas),
+    )
+    .env(&["REPLICAS"])
+    .live(),
     Key::new("server.host", Kind::Address, "0.0.0.0", "Address to listen on.", |config, value| {
         value.put(&mut config.server.host)
     })

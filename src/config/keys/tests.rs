@@ -68,9 +68,15 @@ fn every_value_that_can_be_written_fits_its_field() {
             Kind::Networks => vec!["none".into(), "private".into()],
             Kind::Methods => vec![crate::config::value::METHODS.join(" ")],
             Kind::Hosts => vec!["any".into(), "a.example".into()],
-            Kind::Upstreams => vec!["none".into(), "http://app:8080, h2c://[::1], https://app, h2://app:1".into()],
+            Kind::Upstreams => {
+                vec!["none".into(), "http://app:8080, h2c://[::1], https://app, h2://app:1".into()]
+            }
             Kind::Folder | Kind::File => vec!["./public".into(), "0".into()],
             Kind::ServerName => vec!["app.example".into(), "10.0.0.1".into(), "::1".into()],
+            // What is shown of others cannot be written back: it has no password.
+            Kind::RedisUrl => vec!["rediss://cache:6380/1".into()],
+            Kind::RateKey => vec!["address".into(), "header:x-api-key".into(), "path:2".into()],
+            Kind::Text => vec!["a: b".into()],
             Kind::UrlPath { query } => vec!["/".into(), if query { "/a?b=c" } else { "/a" }.into()],
             Kind::Algorithms => vec!["gzip br".into()],
             kind => panic!("{kind:?} is of routes and checks alone"),
@@ -129,6 +135,16 @@ fn every_short_name_of_the_contract_is_an_alias() {
         ("RATE_LIMIT_WINDOW_MS", "rate_limit.window"),
         ("RATE_LIMIT_BLOCK_MS", "rate_limit.block"),
         ("RATE_LIMIT_MAX_KEYS", "rate_limit.max_keys"),
+        ("RATE_LIMIT_ENABLED", "rate_limit.enabled"),
+        ("RATE_LIMIT_BACKEND", "rate_limit.backend"),
+        ("RATE_LIMIT_DEFAULT_RPS", "rate_limit.per_second"),
+        ("RATE_LIMIT_DEFAULT_BURST", "rate_limit.burst"),
+        ("REDIS_URL", "rate_limit.redis_url"),
+        ("TRACEHOUND_RATE_LIMIT_MAX_REQUESTS", "rate_limit.max_requests"),
+        ("TRACEHOUND_RATE_LIMIT_WINDOW_MS", "rate_limit.window"),
+        ("TRACEHOUND_RATE_LIMIT_BLOCK_MS", "rate_limit.block"),
+        ("MODE", "server.mode"),
+        ("REPLICAS", "server.replicas"),
         ("DRAIN_DELAY", "shutdown.drain_delay"),
         ("SHUTDOWN_TIMEOUT", "shutdown.drain_timeout"),
         ("SHUTDOWN_DRAIN_TIMEOUT_SECONDS", "shutdown.drain_timeout"),

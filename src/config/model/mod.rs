@@ -1,9 +1,11 @@
 //! The configuration itself: plain types, section by section.
 
 mod evidence;
+mod limiting;
 mod serving;
 
 pub use evidence::{Eviction, EvidenceConfig};
+pub use limiting::{OnRedisFailure, RateLimitBackend, RateLimitConfig, SharedLimitConfig};
 pub use serving::{
     Algorithm, CompressionConfig, FilesConfig, HostHeader, ProxyProtocol, SandboxMode, UpstreamOptions,
 };
@@ -41,8 +43,10 @@ pub struct Config {
     pub limits: LimitsConfig,
     /// `http2.*`
     pub http2: Http2Config,
-    /// `rate_limit.*`
+    /// `rate_limit.*`, what a route can have of its own
     pub rate_limit: RateLimitConfig,
+    /// `rate_limit.*`, where the buckets are
+    pub shared_limit: SharedLimitConfig,
     /// `shutdown.*`
     pub shutdown: ShutdownConfig,
     /// `log.*`
@@ -67,6 +71,10 @@ pub struct Config {
 /// Where to listen and whom to believe.
 #[derive(Debug, Clone)]
 pub struct ServerConfig {
+    /// Whether settings that do not fit production are errors.
+    pub mode: ServerMode,
+    /// Processes that serve together.
+    pub replicas: u32,
     /// Address to bind.
     pub host: IpAddr,
     /// Port to bind; 0 lets the system choose.
@@ -82,6 +90,15 @@ pub struct ServerConfig {
     /// Whether the process gives up what it does not need. For who starts it, as the binary does: a
     /// server that is built in a program leaves the program's process alone (see [`crate::sandbox`]).
     pub sandbox: SandboxMode,
+}
+
+/// `server.mode`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ServerMode {
+    /// Anything goes.
+    Dev,
+    /// What does not fit production is an error.
+    Prod,
 }
 
 /// The second listener, for what only operators should see.
@@ -158,21 +175,6 @@ pub struct Http2Config {
     pub connection_window: u32,
     /// Bytes of one stream buffered for sending.
     pub send_buffer: usize,
-}
-
-/// Token bucket per client address.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RateLimitConfig {
-    /// Requests per window; `None` is off.
-    pub max_requests: Option<u64>,
-    /// The window.
-    pub window: Duration,
-    /// Requests that may come at once, already resolved from its default (`max_requests`).
-    pub burst: u64,
-    /// How long a client is refused once it exceeded its allowance; zero: only until a token is there.
-    pub block: Duration,
-    /// Clients tracked at a time.
-    pub max_keys: usize,
 }
 
 /// The way out.

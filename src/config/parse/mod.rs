@@ -12,6 +12,7 @@ use super::keys::{FASTEST, Key, Kind};
 use super::source::Raw;
 use super::value::{METHODS, Value};
 use crate::client_address::TrustedProxies;
+use crate::limits::rate::{KeyBy, RedisUrl};
 use crate::units::{parse_duration, parse_rate, parse_size};
 
 /// What `private` and `TRUST_PROXY=true` stand for: loopback, link-local and private ranges.
@@ -106,6 +107,8 @@ fn scalar(key: &Key, text: &str, seconds: bool) -> Result<Value, String> {
         Kind::CheckName => web::check_name(text).map(Value::Text),
         Kind::HostPort { port } => web::host_port(text, port),
         Kind::HttpUrl => web::http_url(text),
+        Kind::RedisUrl => RedisUrl::parse(text).map(Value::RedisUrl).map_err(str::to_owned),
+        Kind::RateKey => KeyBy::parse(text).map(Value::RateKey),
         Kind::Networks
         | Kind::Methods
         | Kind::AnyMethods

@@ -232,7 +232,9 @@ mod tests {
         assert_eq!(endpoint(http_url("http://[::1]:8080/a?b=c")).as_deref(), Ok("[::1]:8080/a?b=c"));
         assert!(matches!(http_url("https://app"), Ok(Value::Endpoint { port: 443, tls: true, .. })));
         let name = |text: &str| server_name(text);
-        for (text, read) in [("App.test.", "app.test."), ("[::1]", "::1"), ("0:0::1", "::1"), ("10.0.0.1", "10.0.0.1")] {
+        for (text, read) in
+            [("App.test.", "app.test."), ("[::1]", "::1"), ("0:0::1", "::1"), ("10.0.0.1", "10.0.0.1")]
+        {
             assert_eq!(name(text).as_deref(), Ok(read));
         }
         assert!(["a:1", "[::1]:1", "a b", "", "10.0.0.300"].into_iter().all(|text| name(text).is_err()));

@@ -110,12 +110,24 @@ const LIMITS: &[&str] = &[
 ];
 const MAX_RESPONSE_SIZE: &str = "limits.max_response_size";
 
+/// What all rate limits have in common.
+const OF_ALL_LIMITS: &[&str] = &[
+    "rate_limit.enabled",
+    "rate_limit.per_second",
+    "rate_limit.backend",
+    "rate_limit.redis_url",
+    "rate_limit.redis_ca",
+    "rate_limit.redis_timeout",
+    "rate_limit.redis_prefix",
+    "rate_limit.on_redis_failure",
+];
+
 /// Sections that a route can have a table of its own for; the switch; what is of the whole server;
 /// and what it goes with.
 type SectionRow =
     (&'static str, fn(&'static Key) -> Switch, &'static str, &'static [&'static str], &'static [TargetKind]);
 const SECTION_TABLES: &[SectionRow] = &[
-    ("rate_limit", Switch::Off, "rate_limit.max_requests", &[], EVERY),
+    ("rate_limit", Switch::Off, "rate_limit.max_requests", OF_ALL_LIMITS, EVERY),
     ("security_headers", Switch::Bool, "security_headers.enabled", &[], EVERY),
     (
         "compression",

@@ -42,11 +42,7 @@ fn property(key: &Key) -> Json {
     let mut forms = forms(key);
     if key.off {
         forms.push(match key.kind {
-            Kind::HeaderValue
-            | Kind::Folder
-            | Kind::File
-            | Kind::ServerName
-            | Kind::UrlPath { .. } => {
+            Kind::HeaderValue | Kind::Folder | Kind::File | Kind::ServerName | Kind::UrlPath { .. } => {
                 json!({ "enum": ["off", "none", "false", false] })
             }
             _ => json!({ "enum": ["off", "none", "false", false, 0] }),
@@ -111,6 +107,10 @@ fn forms(key: &Key) -> Vec<Json> {
         Kind::Location => vec![text("^\\s*(/([^/]|$)|[hH][tT][tT][pP][sS]?://)")],
         Kind::CheckName => vec![text("^\\s*[A-Za-z0-9_-]{1,64}\\s*$")],
         Kind::HttpUrl => vec![text("^\\s*[hH][tT][tT][pP][sS]?://")],
+        Kind::RedisUrl => vec![text("^\\s*([rR][eE][dD][iI][sS]|[vV][aA][lL][kK][eE][yY])[sS]?://")],
+        Kind::RateKey => {
+            vec![text("^\\s*([aA]|[hH][eE][aA][dD][eE][rR]\\s*:|[pP][aA][tT][hH]\\s*:)")]
+        }
         Kind::AnyMethods => vec![
             json!({ "type": "array", "items": { "type": "string" }, "minItems": 1 }),
             json!({ "type": "string" }),

@@ -8,7 +8,6 @@
 mod dispatch;
 mod index;
 mod layer;
-mod normal;
 mod prefixes;
 mod table;
 
@@ -20,10 +19,11 @@ use super::router::AppHandler;
 use super::static_files::StaticFiles;
 use crate::policy::Policy;
 
+pub(crate) use crate::path::is_ambiguous;
+pub use crate::path::normal;
+
 pub use dispatch::{Dispatch, DispatchFuture};
 pub use layer::RouteLayer;
-pub(crate) use normal::is_ambiguous;
-pub use normal::normal;
 pub(crate) use prefixes::Prefixes;
 pub use table::{RouteTable, Routes, order};
 

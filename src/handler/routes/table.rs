@@ -7,9 +7,9 @@ use arc_swap::ArcSwap;
 use http::Request;
 
 use super::index::Index;
-use super::normal::normal;
 use super::{Route, Target};
 use crate::host::host_of;
+use crate::path::normal;
 
 /// Where a route stands in the table: a host that is named before a wildcard, the longest of these
 /// first, and all of them before any host; then the longest path. So the first route that a request

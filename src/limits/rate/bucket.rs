@@ -19,13 +19,13 @@ pub struct Policy {
 
 impl Policy {
     /// Time in which one token grows.
-    fn interval(&self) -> Duration {
+    pub(super) fn interval(&self) -> Duration {
         let max = u32::try_from(self.max_requests.max(1)).unwrap_or(u32::MAX);
         (self.window / max).max(Duration::from_nanos(1))
     }
 
     /// Time in which an empty bucket fills.
-    fn capacity(&self) -> Duration {
+    pub(super) fn capacity(&self) -> Duration {
         self.interval().saturating_mul(u32::try_from(self.burst.max(1)).unwrap_or(u32::MAX))
     }
 }
@@ -78,6 +78,36 @@ impl Bucket {
         self.full_at = full_at;
         let remaining = (capacity - debt).as_nanos() / interval.as_nanos().max(1);
         Allowance::Granted { remaining: u64::try_from(remaining).unwrap_or(u64::MAX), reset: debt }
+    }
+
+    /// Takes over what was said elsewhere of a bucket that others take from as well, to a question asked `at`
+    /// this moment. It then holds at least as many tokens as that one: others only take more.
+    pub(crate) fn learn(&mut self, policy: &Policy, at: Duration, said: Allowance) {
+        let full_at = match said {
+            Allowance::Granted { reset, .. } => at + reset,
+            Allowance::Refused { retry_after, blocked: true } => {
+                self.blocked_until = self.blocked_until.max(at + retry_after);
+                return;
+            }
+            Allowance::Refused { retry_after, blocked: false } => {
+                at + (policy.capacity() + retry_after).saturating_sub(policy.interval())
+            }
+        };
+        self.full_at = self.full_at.max(full_at);
+    }
+
+    /// The refusal that is certain at `now`, from what was learnt; nothing is taken.
+    pub(crate) fn foresee(&self, policy: &Policy, now: Duration) -> Option<Allowance> {
+        if let Some(retry_after) = self.blocked_until.checked_sub(now).filter(|left| !left.is_zero()) {
+            return Some(Allowance::Refused { retry_after, blocked: true });
+        }
+        // Who asks for too much is blocked, and everybody has to hear of that.
+        if !policy.block.is_zero() {
+            return None;
+        }
+        let debt = (self.full_at.max(now) + policy.interval()) - now;
+        let excess = debt.checked_sub(policy.capacity()).filter(|excess| !excess.is_zero())?;
+        Some(Allowance::Refused { retry_after: excess, blocked: false })
     }
 
     /// Whether the client is being refused outright at `now`.
@@ -134,5 +164,35 @@ mod tests {
         let refused = Allowance::Refused { retry_after: SECOND, blocked: true };
         assert_eq!(bucket.take(&policy, SECOND * 30), refused);
         assert!(granted(bucket.take(&policy, SECOND * 31)).is_some());
+    }
+
+    /// What is refused here is refused there; what is not is for the other one to say.
+    #[test]
+    fn a_bucket_that_learns_refuses_what_the_other_one_is_bound_to_refuse() {
+        for block in [Duration::ZERO, Duration::from_secs(5)] {
+            let policy = Policy { block, ..POLICY };
+            let (mut shared, mut mirror) = (Bucket::default(), Bucket::default());
+            let (mut foreseen, mut asked) = (0, 0);
+            for step in 0..400_u32 {
+                let now = SECOND + Duration::from_millis(1_900) * step;
+                // Somebody else takes as well.
+                if step % 3 == 0 {
+                    shared.take(&policy, now);
+                }
+                match mirror.foresee(&policy, now) {
+                    Some(refusal) => {
+                        foreseen += 1;
+                        let certain = shared.take(&policy, now);
+                        assert!(granted(certain).is_none(), "{refusal:?} at {now:?}, and there {certain:?}");
+                    }
+                    None => {
+                        asked += 1;
+                        let said = shared.take(&policy, now + Duration::from_millis(3));
+                        mirror.learn(&policy, now, said);
+                    }
+                }
+            }
+            assert!(foreseen > 100 && asked > 60, "{foreseen} foreseen, {asked} asked");
+        }
     }
 }

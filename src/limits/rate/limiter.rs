@@ -8,51 +8,61 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwapOption, Guard};
 use lru::LruCache;
 use tokio::time::Instant;
 
 use super::bucket::{Allowance, Bucket, Policy};
-use crate::client_address::ClientKey;
+use super::key::Key;
+use super::rule::Rule;
 
-type Shard = Mutex<LruCache<ClientKey, Bucket, RandomState>>;
+type Shard = Mutex<LruCache<Key, Bucket, RandomState>>;
 
 /// Below this many clients one shard keeps them all, so that the least recently seen goes first
 /// exactly; above it, each of [`SHARDS`] does so for its share, and locks are not fought over.
 const EXACT_BELOW: usize = 4096;
 const SHARDS: usize = 16;
 
-/// Buckets by client address (IPv6 by /64). Clones share them. The policy can change at run time.
+/// Buckets by client, as its rule tells clients apart. Clones share them. The rule can change at run time.
 #[derive(Debug, Clone)]
 pub struct RateLimiter(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    policy: ArcSwapOption<Policy>,
-    /// Whether there is none; told apart so that a server without a limit loads nothing.
+    tables: ArcSwapOption<Tables>,
+    /// Whether there is no rule; told apart so that a server without a limit loads nothing.
     off: AtomicBool,
-    tables: arc_swap::ArcSwap<Tables>,
-    epoch: Instant,
 }
 
+/// The buckets of one rule.
 #[derive(Debug)]
-struct Tables {
+pub(super) struct Tables {
+    pub(super) rule: Rule,
     // SECURITY: a random hasher, since clients choose their addresses (RFC 4941, botnets).
     hasher: RandomState,
     /// Made for the first client: a route that nobody asks for holds none.
     shards: OnceLock<Box<[Shard]>>,
     count: usize,
     max_keys: usize,
+    epoch: Instant,
 }
 
 impl Tables {
-    fn new(max_keys: usize) -> Self {
+    fn new(rule: Rule) -> Self {
+        let max_keys = rule.policy().max_keys;
         let count = if max_keys < EXACT_BELOW { 1 } else { SHARDS };
         let capacity = NonZeroUsize::new(max_keys / count).unwrap_or(NonZeroUsize::MIN);
-        Self { hasher: RandomState::new(), shards: OnceLock::new(), count, max_keys: capacity.get() }
+        Self {
+            rule,
+            hasher: RandomState::new(),
+            shards: OnceLock::new(),
+            count,
+            max_keys: capacity.get(),
+            epoch: Instant::now(),
+        }
     }
 
-    fn shard(&self, key: ClientKey) -> Option<MutexGuard<'_, LruCache<ClientKey, Bucket, RandomState>>> {
+    fn shard(&self, key: &Key) -> Option<MutexGuard<'_, LruCache<Key, Bucket, RandomState>>> {
         // Unbounded at birth and bounded by hand: the bounded constructor would reserve it all.
         let table = || Mutex::new(LruCache::unbounded_with_hasher(RandomState::new()));
         let shards = self.shards.get_or_init(|| (0..self.count).map(|_| table()).collect());
@@ -64,29 +74,75 @@ impl Tables {
         };
         shards.get(index).map(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner))
     }
+
+    /// What `look` makes of the bucket of `key`, which is there from then on.
+    fn with<T>(&self, key: &Key, look: impl FnOnce(&mut Bucket, &Policy) -> T) -> Option<T> {
+        let mut shard = self.shard(key)?;
+        if let Some(bucket) = shard.get_mut(key) {
+            return Some(look(bucket, self.rule.policy()));
+        }
+        if shard.len() >= self.max_keys {
+            shard.pop_lru();
+        }
+        let mut bucket = Bucket::default();
+        let made = look(&mut bucket, self.rule.policy());
+        shard.put(*key, bucket);
+        Some(made)
+    }
+
+    /// Takes one token of `key`'s.
+    pub(super) fn take(&self, key: &Key) -> Option<Allowance> {
+        let now = self.now();
+        self.with(key, |bucket, policy| bucket.take(policy, now))
+    }
+
+    /// The refusal that is certain for `key`, from what was learnt of the bucket that it shares.
+    pub(super) fn foresee(&self, key: &Key, now: Duration) -> Option<Allowance> {
+        self.shard(key)?.get(key)?.foresee(self.rule.policy(), now)
+    }
+
+    /// Notes what was said elsewhere to a question of this moment.
+    pub(super) fn learn(&self, key: &Key, asked: Duration, said: Allowance) {
+        self.with(key, |bucket, policy| bucket.learn(policy, asked, said));
+    }
+
+    /// One second past its birth at birth, so that a bucket which is empty of time is full.
+    pub(super) fn now(&self) -> Duration {
+        self.epoch.elapsed() + Duration::from_secs(1)
+    }
+
+    fn census(&self) -> (usize, usize) {
+        let now = self.now();
+        self.shards.get().into_iter().flatten().fold((0, 0), |(keys, blocked), shard| {
+            let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            let now_blocked = shard.iter().filter(|(_, bucket)| bucket.is_blocked(now)).count();
+            (keys + shard.len(), blocked + now_blocked)
+        })
+    }
 }
 
 impl RateLimiter {
-    /// A limiter under `policy`; `None` lets everybody pass and keeps nothing.
+    /// A limiter by client address under `policy`; `None` lets everybody pass and keeps nothing.
     pub fn new(policy: Option<Policy>) -> Self {
-        let max_keys = policy.map_or(1, |policy| policy.max_keys);
+        Self::by(policy.map(Rule::from))
+    }
+
+    /// A limiter under `rule`.
+    pub fn by(rule: Option<Rule>) -> Self {
         Self(Arc::new(Inner {
-            policy: ArcSwapOption::from_pointee(policy),
-            off: AtomicBool::new(policy.is_none()),
-            tables: arc_swap::ArcSwap::from_pointee(Tables::new(max_keys)),
-            epoch: Instant::now(),
+            off: AtomicBool::new(rule.is_none()),
+            tables: ArcSwapOption::from_pointee(rule.map(Tables::new)),
         }))
     }
 
-    /// Changes the policy. What clients have spent was measured in the old one, so a policy that
-    /// differs begins afresh; the same policy again, as on every other reload, changes nothing.
-    pub fn replace(&self, policy: Option<Policy>) {
-        if self.0.policy.load().as_deref() == policy.as_ref() {
+    /// Changes the rule. What clients have spent was measured in the old one, so a rule that
+    /// differs begins afresh; the same rule again, as on every other reload, changes nothing.
+    pub fn replace(&self, rule: Option<Rule>) {
+        if self.0.tables.load().as_ref().map(|tables| &tables.rule) == rule.as_ref() {
             return;
         }
-        self.0.tables.store(Arc::new(Tables::new(policy.map_or(1, |policy| policy.max_keys))));
-        self.0.policy.store(policy.map(Arc::new));
-        self.0.off.store(policy.is_none(), Ordering::Release);
+        self.0.off.store(rule.is_none(), Ordering::Release);
+        self.0.tables.store(rule.map(|rule| Arc::new(Tables::new(rule))));
     }
 
     /// Whether there is no limit at all.
@@ -94,39 +150,21 @@ impl RateLimiter {
         self.0.off.load(Ordering::Acquire)
     }
 
-    /// Whether `client` may make a request now; `None` while there is no limit.
+    /// The buckets, and the rule that they are of; `None` while there is no limit.
+    pub(super) fn tables(&self) -> Guard<Option<Arc<Tables>>> {
+        self.0.tables.load()
+    }
+
+    /// Whether the client of this address may make a request now; `None` while there is no limit.
     pub fn ask(&self, client: IpAddr) -> Option<(Policy, Allowance)> {
-        let policy = **self.0.policy.load().as_ref()?;
-        let key = ClientKey::from(client);
-        let now = self.now();
-        let tables = self.0.tables.load();
-        let mut shard = tables.shard(key)?;
-        if let Some(bucket) = shard.get_mut(&key) {
-            return Some((policy, bucket.take(&policy, now)));
-        }
-        if shard.len() >= tables.max_keys {
-            shard.pop_lru();
-        }
-        let mut bucket = Bucket::default();
-        let allowance = bucket.take(&policy, now);
-        shard.put(key, bucket);
-        Some((policy, allowance))
+        let tables = self.tables();
+        let tables = tables.as_ref()?;
+        Some((*tables.rule.policy(), tables.take(&Key::Client(client.into()))?))
     }
 
     /// Clients that are tracked, and those of them that are blocked.
     pub fn census(&self) -> (usize, usize) {
-        let now = self.now();
-        let tables = self.0.tables.load();
-        tables.shards.get().into_iter().flatten().fold((0, 0), |(keys, blocked), shard| {
-            let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
-            let now_blocked = shard.iter().filter(|(_, bucket)| bucket.is_blocked(now)).count();
-            (keys + shard.len(), blocked + now_blocked)
-        })
-    }
-
-    /// One second past its birth at birth, so that a bucket which is empty of time is full.
-    fn now(&self) -> Duration {
-        self.0.epoch.elapsed() + Duration::from_secs(1)
+        self.tables().as_ref().map_or((0, 0), |tables| tables.census())
     }
 }
 
@@ -168,7 +206,7 @@ mod tests {
     async fn a_limiter_that_nobody_asked_holds_no_table() {
         let limiter = RateLimiter::new(Some(policy(10_000)));
         assert_eq!(limiter.census(), (0, 0));
-        assert!(limiter.0.tables.load().shards.get().is_none());
+        assert!(limiter.tables().as_ref().unwrap().shards.get().is_none());
         assert!(passes(&limiter, "1.1.1.1"));
         assert_eq!(limiter.census().0, 1);
     }
@@ -186,9 +224,13 @@ mod tests {
     async fn a_new_policy_holds_at_once() {
         let limiter = RateLimiter::new(None);
         assert!(limiter.ask("1.1.1.1".parse().unwrap()).is_none());
-        limiter.replace(Some(policy(10)));
+        limiter.replace(Some(policy(10).into()));
         assert!(passes(&limiter, "1.1.1.1") && !passes(&limiter, "1.1.1.1"));
-        limiter.replace(Some(Policy { max_requests: 100, burst: 100, ..policy(10) }));
+        limiter.replace(Some(policy(10).into()));
+        assert!(!passes(&limiter, "1.1.1.1"), "the same rule again changes nothing");
+        limiter.replace(Some(Policy { max_requests: 100, burst: 100, ..policy(10) }.into()));
         assert!(passes(&limiter, "1.1.1.1"));
+        limiter.replace(None);
+        assert!(limiter.is_off() && limiter.ask("1.1.1.1".parse().unwrap()).is_none());
     }
 }

@@ -177,8 +177,9 @@ async fn serve(
     }
     if let Some(garbage) = manners.garbage {
         let mut hello = [0; 512];
-        stream.read(&mut hello).await?;
-        stream.write_all(&garbage).await?;
+        if stream.read(&mut hello).await? > 0 {
+            stream.write_all(&garbage).await?;
+        }
         // Held open: what was said has to be enough.
         while stream.read(&mut hello).await? > 0 {}
         return Ok(());

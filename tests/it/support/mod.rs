@@ -9,6 +9,7 @@ pub(crate) mod http1;
 pub(crate) mod http2;
 pub(crate) mod problem;
 pub(crate) mod program;
+pub(crate) mod redis;
 pub(crate) mod server;
 pub(crate) mod upstream;
 pub(crate) mod websocket;

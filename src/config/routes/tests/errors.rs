@@ -126,7 +126,7 @@ fn every_error_names_the_route_the_key_and_what_is_allowed() {
         ),
         (
             "respond = {}\nrate_limit = 5",
-            r#"(file n.toml:4): rate_limit = "5": not taken here; allowed: off, or a table of max_requests, window, burst, block, max_keys"#,
+            r#"(file n.toml:4): rate_limit = "5": not taken here; allowed: off, or a table of max_requests, window, burst, block, max_keys, key"#,
         ),
         (
             "respond = {}\ncompression = { max_concurrent = 1 }",
