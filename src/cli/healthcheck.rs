@@ -56,8 +56,9 @@ impl Target {
     /// From `http://ADDRESS[:PORT][/PATH]`, or `https`. Names are not resolved: the system's resolver may not be
     /// called from a static binary, and a health check of one's own host needs none.
     pub(super) fn parse(url: &str) -> Result<Self, String> {
-        let unusable =
-            || format!("{url:?}: not http://ADDRESS[:PORT][/PATH], or https, with an IP address or localhost");
+        let unusable = || {
+            format!("{url:?}: not http://ADDRESS[:PORT][/PATH], or https, with an IP address or localhost")
+        };
         let uri: Uri = url.parse().map_err(|_| unusable())?;
         let tls = match uri.scheme_str() {
             Some("http") => false,
@@ -81,21 +82,17 @@ impl Target {
     pub(super) fn check(&self, timeout: Duration) -> Result<(), String> {
         let status = self.status(timeout).map_err(|error| {
             // A read time-out has the name of a full buffer in the system's own words.
-            let timed_out =
-                matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut);
+            let timed_out = matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut);
             let problem = if timed_out { "no answer in time".to_owned() } else { error.to_string() };
             format!("{self}: {problem}")
         })?;
-        if status == "200" {
-            Ok(())
-        } else {
-            Err(format!("{self}: answered {status:?}"))
-        }
+        if status == "200" { Ok(()) } else { Err(format!("{self}: answered {status:?}")) }
     }
 
     fn status(&self, timeout: Duration) -> io::Result<String> {
         let deadline = Instant::now() + timeout.max(Duration::from_millis(1));
-        let mut socket = Timed { socket: TcpStream::connect_timeout(&self.address, left(deadline)?)?, deadline };
+        let mut socket =
+            Timed { socket: TcpStream::connect_timeout(&self.address, left(deadline)?)?, deadline };
         let header = if self.proxy_header { "PROXY UNKNOWN\r\n" } else { "" };
         if !self.tls {
             return self.ask(&mut socket, header);

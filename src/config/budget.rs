@@ -59,9 +59,9 @@ impl Demand {
         let own = config.routes.iter().filter_map(|route| route.rate_limit.as_ref());
         Self {
             proxied: leads(|target| matches!(target, Target::Upstream(_))),
-            upstream_tls: leads(|target| {
-                matches!(target, Target::Upstream(urls) if urls.iter().any(|url| url.protocol.is_tls()))
-            }),
+            upstream_tls: leads(
+                |target| matches!(target, Target::Upstream(urls) if urls.iter().any(|url| url.protocol.is_tls())),
+            ),
             stream: config.stream_memory(),
             descriptors: leads(|target| matches!(target, Target::Upstream(_) | Target::Files(_))),
             compressed: config.compression.enabled

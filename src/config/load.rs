@@ -75,6 +75,11 @@ pub fn load(sources: &Sources, machine: &Machine) -> Result<Loaded, ConfigErrors
     let worst_case = budget::decide(&mut settings, machine, &demand, &mut notes, &mut errors);
     contradictions(&settings, &mut errors);
     let (mut config, rows) = with_routes(&settings, &mut errors);
+    if let Err((problem, keys)) = config.evidence.place() {
+        // One that is faulty has its own error already.
+        let sound: Option<_> = keys.iter().map(|path| Some(settings.sound(path)?.setting())).collect();
+        errors.extend(sound.map(|settings| ConfigError::Contradiction { settings, problem }));
+    }
     without_effect(&settings, &config, &mut notes);
     config.checks = checks(&check_tables, &mut errors);
     if !errors.is_empty() {

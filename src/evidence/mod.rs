@@ -29,9 +29,9 @@ mod list;
 mod severity;
 mod shown;
 mod store;
-mod writer;
 #[cfg(test)]
 mod tests;
+mod writer;
 
 pub use list::Query;
 pub use severity::Severity;

@@ -37,7 +37,9 @@ impl Evidence {
                     inner.metrics.cold_storage_failures(failures);
                     // Once for each time that it begins: a log must not fill up because a disk has.
                     if in_a_row == 1 {
-                        tracing::warn!("evidence cannot be written to evidence.storage, and is kept in memory: {error}");
+                        tracing::warn!(
+                            "evidence cannot be written to evidence.storage, and is kept in memory: {error}"
+                        );
                     }
                 }
             }
@@ -64,7 +66,10 @@ impl Evidence {
             let over = timeout(left, rounds.changed()).await.is_err();
             if over || rounds.borrow().1 {
                 let left = inner.store().waiting_for_storage();
-                tracing::warn!(entries = left, "evidence that never came to evidence.storage ends with the process");
+                tracing::warn!(
+                    entries = left,
+                    "evidence that never came to evidence.storage ends with the process"
+                );
                 return;
             }
         }

@@ -22,6 +22,8 @@ pub enum BindError {
     Thread(io::Error),
     /// What a route needs is not there.
     Route(RouteError),
+    /// What is said of `evidence.storage` does not do.
+    Evidence(String),
 }
 
 impl fmt::Display for BindError {
@@ -32,6 +34,7 @@ impl fmt::Display for BindError {
             }
             Self::Thread(error) => write!(f, "cannot start a thread: {error}"),
             Self::Route(error) => error.fmt(f),
+            Self::Evidence(problem) => f.write_str(problem),
         }
     }
 }
@@ -41,6 +44,7 @@ impl std::error::Error for BindError {
         match self {
             Self::Listen { error, .. } | Self::Thread(error) => Some(error),
             Self::Route(error) => Some(error),
+            Self::Evidence(_) => None,
         }
     }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use axum::Router;
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::Instant;
 
 use super::Outcome;
 use super::accept::Acceptor;
@@ -17,6 +18,7 @@ use super::reload::Reloader;
 use super::stack::{self, Shared};
 use crate::admin::page::Page;
 use crate::config::Config;
+use crate::evidence::cold::Cold;
 use crate::handler::router::AppHandler;
 use crate::handler::welcome;
 use crate::lifecycle::readiness::Readiness;
@@ -48,9 +50,14 @@ pub struct BoundServer {
     pub(super) main: Port,
     pub(super) admin: Option<Port>,
     pub(super) reloader: Reloader,
+    pub(super) cold: Option<Cold>,
     pub(super) housekeeping: JoinHandle<()>,
     pub(super) pipe: LogPipe,
 }
+
+/// How long the last of the evidence may take to be written: what is left of the drain, within these.
+const LEAST_TO_FINISH: Duration = Duration::from_millis(500);
+const MOST_TO_FINISH: Duration = Duration::from_secs(3);
 
 /// Longest time that the last lines of the log may take to leave.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -119,8 +126,19 @@ impl BoundServer {
     async fn serve(self, events: mpsc::Receiver<Event>, mut hangups: mpsc::Receiver<()>) -> Outcome {
         let address = self.local_addr();
         let admin_address = self.admin_addr();
-        let Self { config, writer, shared, readiness, registry, main, admin, reloader, housekeeping, pipe } =
-            self;
+        let Self {
+            config,
+            writer,
+            shared,
+            readiness,
+            registry,
+            main,
+            admin,
+            reloader,
+            cold,
+            housekeeping,
+            pipe,
+        } = self;
         let (stop, stopped) = watch::channel(false);
         let mut acceptors = JoinSet::new();
         let app = stack::main(&config, &shared);
@@ -137,7 +155,10 @@ impl BoundServer {
             .run(),
         );
         if let Some(evidence) = shared.evidence.clone() {
-            background.spawn(evidence.keep());
+            background.spawn(evidence.clone().keep());
+            if let Some(cold) = cold {
+                background.spawn(evidence.write_on(cold, config.evidence.flush_interval));
+            }
         }
         background.spawn(main.context.turns.clone().run());
         acceptors.spawn(acceptor(main, app, &registry).run(stopped.clone()));
@@ -185,6 +206,10 @@ impl BoundServer {
             }
         };
         writer.apply(first);
+        if let Some(evidence) = &shared.evidence {
+            evidence.hurry();
+        }
+        let began = Instant::now();
         service_manager::stopping("draining");
         let drain = Drain {
             writer: &writer,
@@ -197,6 +222,11 @@ impl BoundServer {
             while acceptors.join_next().await.is_some() {}
         };
         let outcome = drain.run(first, close_listeners, next).await;
+        if let Some(evidence) = &shared.evidence {
+            let given = config.shutdown.drain_delay + config.shutdown.drain_timeout;
+            let left = given.saturating_sub(began.elapsed());
+            evidence.finish(left.clamp(LEAST_TO_FINISH, MOST_TO_FINISH)).await;
+        }
         admin_stop.send_replace(true);
         checks.abort();
         housekeeping.abort();

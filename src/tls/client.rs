@@ -55,9 +55,11 @@ impl ClientOptions {
             .with_root_certificates(roots);
         match &self.identity {
             None => Ok(builder.with_no_client_auth()),
-            Some((certificate, key)) => builder
-                .with_client_auth_cert(pem::certificates(certificate)?, pem::key(key)?)
-                .map_err(|problem| pem::error(key, format!("does not fit {}: {problem}", certificate.display()))),
+            Some((certificate, key)) => {
+                builder.with_client_auth_cert(pem::certificates(certificate)?, pem::key(key)?).map_err(
+                    |problem| pem::error(key, format!("does not fit {}: {problem}", certificate.display())),
+                )
+            }
         }
     }
 }

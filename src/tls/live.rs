@@ -190,7 +190,12 @@ mod tests {
         assert_eq!(live.current().generation, first);
         fs::write(&file, "nothing").unwrap();
         live.look();
-        assert!(live.read().unwrap_err().to_string().ends_with("holds no certificate: PEM is expected, with BEGIN CERTIFICATE"));
+        assert!(
+            live.read()
+                .unwrap_err()
+                .to_string()
+                .ends_with("holds no certificate: PEM is expected, with BEGIN CERTIFICATE")
+        );
         assert_eq!(live.current().generation, first);
         fs::write(&file, pem("b.test")).unwrap();
         live.look();

@@ -285,8 +285,12 @@ pub(in crate::audit) fn fields(
     path: &str,
     further: &[(&str, &str)],
 ) -> Vec<u8> {
-    let pseudo =
-        [(":method", method), (":scheme", target.scheme()), (":path", path), (":authority", target.authority())];
+    let pseudo = [
+        (":method", method),
+        (":scheme", target.scheme()),
+        (":path", path),
+        (":authority", target.authority()),
+    ];
     let mut block: Vec<u8> = pseudo.iter().flat_map(|(name, value)| hpack::field(name, value)).collect();
     for (name, value) in &target.options.headers {
         block.extend(hpack::field(name.to_ascii_lowercase(), value));

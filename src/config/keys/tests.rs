@@ -68,9 +68,19 @@ fn every_value_that_can_be_written_fits_its_field() {
             Kind::Networks => vec!["none".into(), "private".into()],
             Kind::Methods => vec![crate::config::value::METHODS.join(" ")],
             Kind::Hosts => vec!["any".into(), "a.example".into()],
-            Kind::Upstreams => vec!["none".into(), "http://app:8080, h2c://[::1], https://app, h2://app:1".into()],
+            Kind::Upstreams => {
+                vec!["none".into(), "http://app:8080, h2c://[::1], https://app, h2://app:1".into()]
+            }
             Kind::Folder | Kind::File => vec!["./public".into(), "0".into()],
             Kind::ServerName => vec!["app.example".into(), "10.0.0.1".into(), "::1".into()],
+            Kind::Store(StorePart::Place) => vec!["./evidence".into(), "s3://a-bucket/of/mine".into()],
+            Kind::Store(StorePart::Bucket) => vec!["a-bucket.of.mine".into()],
+            Kind::Store(StorePart::Prefix) => vec!["prod/evidence".into()],
+            Kind::Store(StorePart::Region) => vec!["eu-central-1".into()],
+            Kind::Store(StorePart::Endpoint) => {
+                vec!["https://s3.example:9000".into(), "http://[::1]:1".into()]
+            }
+            Kind::Store(StorePart::Key) => vec!["AKIA/+=".into()],
             Kind::UrlPath { query } => vec!["/".into(), if query { "/a?b=c" } else { "/a" }.into()],
             Kind::Algorithms => vec!["gzip br".into()],
             kind => panic!("{kind:?} is of routes and checks alone"),
@@ -141,6 +151,13 @@ fn every_short_name_of_the_contract_is_an_alias() {
         ("TRACEHOUND_QUARANTINE_MAX_COUNT", "evidence.max_count"),
         ("TRACEHOUND_QUARANTINE_MAX_BYTES", "evidence.max_bytes"),
         ("TRACEHOUND_QUARANTINE_EVICTION", "evidence.eviction"),
+        ("TRACEHOUND_SCHEDULER_TICK_MS", "evidence.flush_interval"),
+        ("TRACEHOUND_COLD_STORAGE_BUCKET", "evidence.s3_bucket"),
+        ("TRACEHOUND_COLD_STORAGE_PREFIX", "evidence.s3_prefix"),
+        ("TRACEHOUND_COLD_STORAGE_REGION", "evidence.s3_region"),
+        ("AWS_ACCESS_KEY_ID", "evidence.s3_access_key_id"),
+        ("AWS_SECRET_ACCESS_KEY", "evidence.s3_secret_access_key"),
+        ("AWS_SESSION_TOKEN", "evidence.s3_session_token"),
         ("TRACEHOUND_FAILSAFE_PANIC_THRESHOLD", "evidence.panic_threshold"),
         ("TRACEHOUND_FAILSAFE_WINDOW_MS", "evidence.panic_window"),
     ] {
@@ -190,6 +207,17 @@ fn what_waits_for_a_restart_is_all_that_is_not_marked() {
             "evidence.max_bytes",
             "evidence.eviction",
             "evidence.body_bytes",
+            "evidence.storage",
+            "evidence.storage_max_bytes",
+            "evidence.flush_interval",
+            "evidence.s3_bucket",
+            "evidence.s3_prefix",
+            "evidence.s3_region",
+            "evidence.s3_endpoint",
+            "evidence.s3_ca",
+            "evidence.s3_access_key_id",
+            "evidence.s3_secret_access_key",
+            "evidence.s3_session_token",
             "evidence.panic_threshold",
             "evidence.panic_window",
         ]

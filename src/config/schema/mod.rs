@@ -42,11 +42,7 @@ fn property(key: &Key) -> Json {
     let mut forms = forms(key);
     if key.off {
         forms.push(match key.kind {
-            Kind::HeaderValue
-            | Kind::Folder
-            | Kind::File
-            | Kind::ServerName
-            | Kind::UrlPath { .. } => {
+            Kind::HeaderValue | Kind::Folder | Kind::File | Kind::ServerName | Kind::UrlPath { .. } => {
                 json!({ "enum": ["off", "none", "false", false] })
             }
             _ => json!({ "enum": ["off", "none", "false", false, 0] }),
@@ -98,6 +94,7 @@ fn forms(key: &Key) -> Vec<Json> {
         | Kind::ServerName
         | Kind::Host
         | Kind::HostPort { .. }
+        | Kind::Store(_)
         | Kind::Text => {
             vec![json!({ "type": "string" })]
         }

@@ -122,7 +122,11 @@ impl Writer {
             .with_access_key_id(keys.id)
             .with_secret_access_key(keys.secret)
             // Who writes tries again by itself, with a pause that grows.
-            .with_retry(RetryConfig { max_retries: 0, retry_timeout: BOUNDS.deadline, ..RetryConfig::default() })
+            .with_retry(RetryConfig {
+                max_retries: 0,
+                retry_timeout: BOUNDS.deadline,
+                ..RetryConfig::default()
+            })
             .with_client_options(StoreOptions::new().with_allow_http(!server.tls))
             .with_http_connector(Calls(Arc::new(Caller::new(dialer, origin))));
         if let Some(session) = keys.session {
@@ -202,10 +206,13 @@ impl HttpService for Calls {
 /// # Errors
 /// What is wrong with it, in words that follow it.
 pub fn name(text: &str) -> Result<String, String> {
-    let is_end = |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+    let is_end =
+        |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
     let bytes = text.as_bytes();
     let sound = (3..=63).contains(&bytes.len())
-        && bytes.iter().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-".contains(byte))
+        && bytes
+            .iter()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-".contains(byte))
         && is_end(bytes.first())
         && is_end(bytes.last())
         && !text.contains("..");
@@ -257,10 +264,10 @@ pub fn endpoint(text: &str) -> Result<Endpoint, String> {
     if authority.as_str().contains('@') || authority.host().is_empty() {
         return Err("holds more than a host and a port".to_owned());
     }
-    let port = match (authority.port(), authority.port_u16()) {
-        (None, _) => if tls { 443 } else { 80 },
-        (Some(_), Some(port @ 1..)) => port,
-        (Some(_), _) => return Err("has a port that is none".to_owned()),
+    let own = if tls { 443 } else { 80 };
+    let port = match authority.as_str().strip_prefix(authority.host()) {
+        Some("") => own,
+        _ => authority.port_u16().filter(|port| *port > 0).ok_or("has a port that is none")?,
     };
     Ok(Endpoint { tls, host: authority.host().to_ascii_lowercase(), port })
 }

@@ -71,7 +71,11 @@ impl Writer {
             if is_batch(name) && metadata.is_file() {
                 batches.push((name.to_owned(), metadata.len()));
             } else if is_begun(name)
-                && metadata.modified().ok().and_then(|at| at.elapsed().ok()).is_some_and(|age| age > LEFT_BEHIND)
+                && metadata
+                    .modified()
+                    .ok()
+                    .and_then(|at| at.elapsed().ok())
+                    .is_some_and(|age| age > LEFT_BEHIND)
             {
                 let _ = fs::remove_file(entry.path());
             }

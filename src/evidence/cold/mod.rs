@@ -63,7 +63,8 @@ impl Cold {
             Place::Bucket(bucket) => Target::Bucket(bucket::Writer::new(bucket, dialer)?),
         };
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-        let host: String = host.chars().filter(|letter| letter.is_ascii_alphanumeric() || *letter == '-').collect();
+        let host: String =
+            host.chars().filter(|letter| letter.is_ascii_alphanumeric() || *letter == '-').collect();
         let host = host.get(..63).unwrap_or(&host);
         let host = if host.is_empty() { "host" } else { host };
         Ok(Self { target, writer: format!("{host}-{}", std::process::id()), number: 0 })
@@ -75,7 +76,8 @@ impl Cold {
     /// Why not, in words.
     pub(super) async fn put(&mut self, entries: Vec<Arc<Entry>>) -> Result<(), String> {
         self.number += 1;
-        let name = format!("evidence-{}-{}-{:06}.ndjson.gz", moment(SystemTime::now()), self.writer, self.number);
+        let name =
+            format!("evidence-{}-{}-{:06}.ndjson.gz", moment(SystemTime::now()), self.writer, self.number);
         let work = async {
             let batch = in_thread(move || pack(&entries)).await.map_err(|error| error.to_string())?;
             match &self.target {
@@ -97,7 +99,9 @@ impl Cold {
 
 /// Does what may block in a thread of its own: one that never comes back holds up neither the runtime's nor its
 /// end.
-async fn in_thread<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+async fn in_thread<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
     let (tell, told) = oneshot::channel();
     std::thread::Builder::new().name("evidence".into()).spawn(move || {
         let _ = tell.send(work());

@@ -65,7 +65,11 @@ impl UpstreamUrl {
     /// Host and port as a `Host` field has them: IPv6 in brackets, without the default port.
     pub fn authority(&self) -> String {
         let host = Bracketed(&self.host);
-        if self.port == self.protocol.default_port() { host.to_string() } else { format!("{host}:{}", self.port) }
+        if self.port == self.protocol.default_port() {
+            host.to_string()
+        } else {
+            format!("{host}:{}", self.port)
+        }
     }
 }
 

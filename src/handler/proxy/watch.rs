@@ -70,7 +70,8 @@ async fn sweep(proxy: Weak<Inner>) {
             }
         }
         for endpoint in known.iter().filter_map(Weak::upgrade) {
-            let secured = proxy.upstreams.get(endpoint.upstream).and_then(|upstream| upstream.secured.as_ref());
+            let secured =
+                proxy.upstreams.get(endpoint.upstream).and_then(|upstream| upstream.secured.as_ref());
             let generation = secured.map_or(0, |secured| secured.generation());
             endpoint.pool.sweep(proxy.options.upstream.keepalive_timeout, generation);
         }

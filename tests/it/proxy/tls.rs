@@ -152,7 +152,8 @@ fn http_2_is_spoken_where_it_is_agreed_on() {
     let issued = ca.issue(&["127.0.0.1"]);
     let file = TempFile::new("ca.pem", &ca.pem());
     let env = [("NESSEN_UPSTREAM_CA", file.path()), NO_EJECTION];
-    let front = Front::with(upstream, &issued, Manners { alpn: vec!["h2", "http/1.1"], ..Manners::default() });
+    let front =
+        Front::with(upstream, &issued, Manners { alpn: vec!["h2", "http/1.1"], ..Manners::default() });
     let url = front.url().replace("https", "h2");
     let server = proxy_to(&url, &env);
     for number in 0..10 {
@@ -162,7 +163,8 @@ fn http_2_is_spoken_where_it_is_agreed_on() {
     assert_eq!((counts.streams.load(Ordering::Relaxed), front.handshakes()), (10, 1));
     assert_eq!(sum(&server, "nessen_upstream_requests_total", &[&url]), 10.0);
     // The same is spoken HTTP/1.1 to by https.
-    let plain = Front::with(other.address, &issued, Manners { alpn: vec!["h2", "http/1.1"], ..Manners::default() });
+    let plain =
+        Front::with(other.address, &issued, Manners { alpn: vec!["h2", "http/1.1"], ..Manners::default() });
     ask(&proxy_to(&plain.url(), &env), &Request::get("t", "ok")).assert_answers(200, "t");
     // Who does not offer it is told from others.
     for alpn in [vec!["http/1.1"], vec![]] {
@@ -182,7 +184,11 @@ fn a_handshake_that_is_never_answered_takes_the_time_for_a_connection() {
             false => set.server,
             true => proxy_to(
                 &set.front.url().replace("https", "h2"),
-                &[("NESSEN_UPSTREAM_CONNECT_TIMEOUT", "300ms"), NO_EJECTION, ("NESSEN_UPSTREAM_RETRIES", "0")],
+                &[
+                    ("NESSEN_UPSTREAM_CONNECT_TIMEOUT", "300ms"),
+                    NO_EJECTION,
+                    ("NESSEN_UPSTREAM_RETRIES", "0"),
+                ],
             ),
         };
         let began = Instant::now();
@@ -196,7 +202,9 @@ fn a_handshake_that_is_never_answered_takes_the_time_for_a_connection() {
 
 #[test]
 fn what_is_not_tls_is_invalid() {
-    for garbage in ["HTTP/1.1 400 Bad Request\r\n\r\n", "\x15\x03\x01\0\x02\x02\x28", "SSH-2.0-OpenSSH_9.2\r\n"] {
+    for garbage in
+        ["HTTP/1.1 400 Bad Request\r\n\r\n", "\x15\x03\x01\0\x02\x02\x28", "SSH-2.0-OpenSSH_9.2\r\n"]
+    {
         let set = Set::with(Manners { garbage: Some(garbage.into()), ..honest() }, &[]);
         let answer = ask(&set.server, &Request::get("t", "ok"));
         assert_eq!(answer.status, 502, "{answer:?}");

@@ -81,12 +81,8 @@ fn an_upstream_that_demands_a_certificate_is_shown_ours() {
     let (ca, upstream) = (Ca::new("one"), Upstream::start());
     let clients = Ca::new("clients");
     for old in [false, true] {
-        let manners = Manners {
-            alpn: vec!["http/1.1"],
-            clients: Some(clients.pem()),
-            old,
-            ..Manners::default()
-        };
+        let manners =
+            Manners { alpn: vec!["http/1.1"], clients: Some(clients.pem()), old, ..Manners::default() };
         let front = Front::with(upstream.address, &ca.issue(&["127.0.0.1"]), manners);
         let file = TempFile::new("ca.pem", &ca.pem());
         let identity = |issued: &Issued| {
@@ -124,9 +120,18 @@ fn files_that_are_no_certificates_are_named_at_the_start() {
     let stranger = TempFile::new("stranger.pem", &other.key);
     let https = ("UPSTREAM", "https://127.0.0.1:9");
     for (env, parts) in [
-        (vec![https, ("NESSEN_UPSTREAM_CA", "/nowhere/ca.pem")], vec!["upstream.ca = /nowhere/ca.pem", "cannot be read"]),
-        (vec![https, ("NESSEN_UPSTREAM_CA", nothing.path())], vec!["upstream.ca = ", "nothing.pem", "holds no certificate"]),
-        (vec![https, ("NESSEN_UPSTREAM_CERT", cert.path())], vec!["upstream.cert = ", "upstream.key = off", "go together"]),
+        (
+            vec![https, ("NESSEN_UPSTREAM_CA", "/nowhere/ca.pem")],
+            vec!["upstream.ca = /nowhere/ca.pem", "cannot be read"],
+        ),
+        (
+            vec![https, ("NESSEN_UPSTREAM_CA", nothing.path())],
+            vec!["upstream.ca = ", "nothing.pem", "holds no certificate"],
+        ),
+        (
+            vec![https, ("NESSEN_UPSTREAM_CERT", cert.path())],
+            vec!["upstream.cert = ", "upstream.key = off", "go together"],
+        ),
         (
             vec![https, ("NESSEN_UPSTREAM_CERT", cert.path()), ("NESSEN_UPSTREAM_KEY", nothing.path())],
             vec!["upstream.key = ", "nothing.pem", "holds no private key"],
@@ -135,7 +140,10 @@ fn files_that_are_no_certificates_are_named_at_the_start() {
             vec![https, ("NESSEN_UPSTREAM_CERT", cert.path()), ("NESSEN_UPSTREAM_KEY", stranger.path())],
             vec!["upstream.key = ", "stranger.pem", "does not fit"],
         ),
-        (vec![https, ("NESSEN_UPSTREAM_SERVER_NAME", "a:1")], vec!["upstream.server_name = \"a:1\"", "has a port"]),
+        (
+            vec![https, ("NESSEN_UPSTREAM_SERVER_NAME", "a:1")],
+            vec!["upstream.server_name = \"a:1\"", "has a port"],
+        ),
     ] {
         for command in ["serve", "check"] {
             let mut process = Process::start(&env, &[command]);
@@ -146,7 +154,8 @@ fn files_that_are_no_certificates_are_named_at_the_start() {
         }
     }
     // Without TLS they are not looked at.
-    let mut plain = Process::start(&[("UPSTREAM", "http://127.0.0.1:9"), ("NESSEN_UPSTREAM_CA", "/nowhere")], &["check"]);
+    let mut plain =
+        Process::start(&[("UPSTREAM", "http://127.0.0.1:9"), ("NESSEN_UPSTREAM_CA", "/nowhere")], &["check"]);
     assert_eq!(plain.exit_code(), 0);
     // In a route, by its own names.
     let route = |lines: &str| format!("[[route]]\npath = '/'\nupstream = 'https://127.0.0.1:9'\n{lines}");
@@ -155,7 +164,10 @@ fn files_that_are_no_certificates_are_named_at_the_start() {
         (format!("cert = '{}'\n", cert.path()), "cert and key go together"),
         (format!("key = '{}'\n", key.path()), "cert and key go together"),
         (format!("cert = '{}'\nkey = '{}'\n", cert.path(), stranger.path()), "does not fit"),
-        (format!("upstream = 'http://a'\nca = '{}'\n", pem.path()), "means nothing without an upstream of https"),
+        (
+            format!("upstream = 'http://a'\nca = '{}'\n", pem.path()),
+            "means nothing without an upstream of https",
+        ),
         ("upstream = 'https://-'\n".to_owned(), "no certificate can be for"),
     ] {
         let text = match lines.starts_with("upstream") {

@@ -31,9 +31,8 @@ fn a_hangup_takes_another_ca_and_keeps_the_old_where_it_is_none() {
     // Nothing, and the old holds: the kept connection goes on.
     file.write("nothing");
     server.signal(Signal::HUP);
-    let line = server.wait_log("the reload", |line| {
-        line["message"] == "configuration not reloaded; the old one is kept"
-    });
+    let line = server
+        .wait_log("the reload", |line| line["message"] == "configuration not reloaded; the old one is kept");
     let error = line["error"].as_str().unwrap();
     assert!(error.contains("ca = ") && error.contains("holds no certificate"), "{error}");
     assert_eq!((status(), front.handshakes()), (200, 2));
