@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Method};
 
-use super::{AccessLog, Algorithm, Eviction, HostHeader, LogFormat, LogLevel, ProxyProtocol, SandboxMode};
+use super::{
+    AccessLog, Algorithm, Eviction, Hidden, HostHeader, LogFormat, LogLevel, ProxyProtocol, SandboxMode,
+};
 use crate::client_address::TrustedProxies;
 use crate::handler::proxy::url::UpstreamUrl;
 use crate::units::{Rate, Size, Time};
@@ -193,6 +195,12 @@ impl FromValue for String {
             Value::UrlPath(text) | Value::Text(text) => Some(text.clone()),
             _ => None,
         }
+    }
+}
+
+impl FromValue for Hidden {
+    fn from_value(value: &Value) -> Option<Self> {
+        String::from_value(value).map(Self)
     }
 }
 

@@ -8,7 +8,7 @@ pub use crate::evidence::Eviction;
 use crate::evidence::cold::{self, Bucket, Folder, Keys, Location, Place};
 
 /// Evidence of what was refused.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EvidenceConfig {
     /// Master switch.
     pub enabled: bool,
@@ -37,28 +37,24 @@ pub struct EvidenceConfig {
     /// CAs in place of the public ones.
     pub s3_ca: Option<PathBuf>,
     /// Whose key requests are signed with.
-    pub s3_access_key_id: Option<String>,
+    pub s3_access_key_id: Option<Hidden>,
     /// The key.
-    pub s3_secret_access_key: Option<String>,
+    pub s3_secret_access_key: Option<Hidden>,
     /// What goes with one that is good for a while only.
-    pub s3_session_token: Option<String>,
+    pub s3_session_token: Option<Hidden>,
     /// Internal faults within `panic_window` that switch it off.
     pub panic_threshold: usize,
     /// See there.
     pub panic_window: Duration,
 }
 
-impl fmt::Debug for EvidenceConfig {
-    // SECURITY: without the keys.
+/// A text that is never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Hidden(pub String);
+
+impl fmt::Debug for Hidden {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { enabled, max_count, max_bytes, storage, s3_bucket, .. } = self;
-        f.debug_struct("EvidenceConfig")
-            .field("enabled", enabled)
-            .field("max_count", max_count)
-            .field("max_bytes", max_bytes)
-            .field("storage", storage)
-            .field("s3_bucket", s3_bucket)
-            .finish_non_exhaustive()
+        f.write_str("Hidden")
     }
 }
 
@@ -102,7 +98,11 @@ impl EvidenceConfig {
             endpoint,
             region: self.s3_region.clone(),
             ca: self.s3_ca.clone(),
-            keys: Keys { id: id.clone(), secret: secret.clone(), session: self.s3_session_token.clone() },
+            keys: Keys {
+                id: id.0.clone(),
+                secret: secret.0.clone(),
+                session: self.s3_session_token.clone().map(|token| token.0),
+            },
         })))
     }
 }

@@ -3,7 +3,7 @@
 mod evidence;
 mod serving;
 
-pub use evidence::{Eviction, EvidenceConfig};
+pub use evidence::{Eviction, EvidenceConfig, Hidden};
 pub use serving::{
     Algorithm, CompressionConfig, FilesConfig, HostHeader, ProxyProtocol, SandboxMode, UpstreamOptions,
 };
