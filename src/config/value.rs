@@ -8,7 +8,7 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue, Method};
 
 use super::{
-    AccessLog, Algorithm, Eviction, HostHeader, LogFormat, LogLevel, OnRedisFailure, ProxyProtocol,
+    AccessLog, Algorithm, Eviction, Hidden, HostHeader, LogFormat, LogLevel, OnRedisFailure, ProxyProtocol,
     RateLimitBackend, SandboxMode, ServerMode,
 };
 use crate::client_address::TrustedProxies;
@@ -196,6 +196,12 @@ impl FromValue for String {
             Value::UrlPath(text) | Value::Text(text) => Some(text.clone()),
             _ => None,
         }
+    }
+}
+
+impl FromValue for Hidden {
+    fn from_value(value: &Value) -> Option<Self> {
+        String::from_value(value).map(Self)
     }
 }
 

@@ -1,9 +1,11 @@
 //! Evidence of what was refused: what is kept, what never is, who sees it, and where it goes.
 
 mod bounds;
+mod bucket;
 mod listed;
 mod reasons;
 mod secrets;
+mod storage;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 
