@@ -15,6 +15,9 @@ const BACKEND: &str = "rate_limit.backend";
 const URL: &str = "rate_limit.redis_url";
 const CA: &str = "rate_limit.redis_ca";
 const TIMEOUT: &str = "rate_limit.redis_timeout";
+const PREFIX: &str = "rate_limit.redis_prefix";
+/// Bytes: it stands in each question.
+const LONGEST_PREFIX: usize = 64;
 
 /// Decides what is left to other settings.
 pub(super) fn resolve(settings: &mut Settings) {
@@ -54,6 +57,11 @@ pub(super) fn contradictions(settings: &Settings, errors: &mut Vec<ConfigError>)
     let value = |path: &str| settings.sound(path).map(Chosen::effective);
     if value(BACKEND) == Some(&Value::Choice("redis")) && value(URL) == Some(&Value::Off) {
         contradiction(&[BACKEND, URL], "without a URL nobody knows where Redis is");
+    }
+    if let Some(Value::Text(prefix)) = value(PREFIX)
+        && (prefix.len() > LONGEST_PREFIX || !prefix.bytes().all(|byte| byte.is_ascii_graphic()))
+    {
+        contradiction(&[PREFIX], "not up to 64 letters, digits and signs of ASCII, without spaces");
     }
     if let (Some(Value::Time(wait)), Some(Value::Time(all))) =
         (value(TIMEOUT), value("limits.request_timeout"))

@@ -80,7 +80,7 @@ pub(super) fn without_user_info(text: &str) -> String {
 }
 
 /// A value of the command line.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Flag {
     /// `section.key`
     pub key: String,
@@ -88,6 +88,14 @@ pub struct Flag {
     pub value: String,
     /// The flag that set it, as in `--port`.
     pub flag: String,
+}
+
+impl fmt::Debug for Flag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let secret = keys::find(&self.key).is_some_and(|key| key.secret);
+        let value = if secret { REDACTED } else { &self.value };
+        write!(f, "{} {}={value:?}", self.flag, self.key)
+    }
 }
 
 /// Where to look. The environment is captured once, the file is read at every load, so that a

@@ -1,6 +1,7 @@
 //! Clients that would have Redis, or the table, work and hold for them.
 
 use super::*;
+use crate::support::http2::{self, H2};
 
 #[test]
 fn a_flood_hardly_reaches_redis() {
@@ -19,6 +20,35 @@ fn a_flood_hardly_reaches_redis() {
     // A token grows in six seconds, and is asked for.
     assert!(questions(&server) <= 14.0, "{}", questions(&server));
     assert_eq!(fallbacks(&server), 0.0);
+}
+
+/// However many ask at once: no more wait than can be counted.
+#[test]
+fn questions_at_a_time_are_bounded() {
+    let Some(redis) = Redis::start(&[]) else { return };
+    let server = sharing(
+        &redis,
+        &[
+            ("RATE_LIMIT_MAX_REQUESTS", "100000"),
+            ("NESSEN_RATE_LIMIT_REDIS_TIMEOUT", "3s"),
+            ("ACCESS_LOG", "off"),
+        ],
+    );
+    await_up(&server, true);
+    redis.stand_still(true);
+    let mut all: Vec<H2> = (0..12).map(|_| H2::open(server.address)).collect();
+    let streams = || (0..90).map(|number| 2 * number + 1);
+    for h2 in &mut all {
+        h2.send(&streams().flat_map(|stream| http2::get(stream, "/badge/a/b.svg")).collect::<Vec<u8>>());
+    }
+    for h2 in &mut all {
+        for stream in streams() {
+            assert_eq!(h2.answer(stream).status, Some(200));
+        }
+    }
+    assert_eq!(errors(&server, "overflow"), 12.0 * 90.0 - 1024.0);
+    assert_eq!(questions(&server), 1024.0);
+    assert_eq!(fallbacks(&server), 12.0 * 90.0);
 }
 
 #[test]

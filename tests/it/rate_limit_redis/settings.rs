@@ -60,6 +60,7 @@ fn what_cannot_hold_together_is_named() {
             ],
             &["rate_limit.redis_ca", "/nowhere/ca.pem"],
         ),
+        (&[("NESSEN_RATE_LIMIT_REDIS_PREFIX", "a b")], &["rate_limit.redis_prefix = a b", "without spaces"]),
         (&[("NESSEN_RATE_LIMIT_KEY", "cookie:a")], &["rate_limit.key", "header:NAME"]),
     ] {
         let text = refused(env);

@@ -21,11 +21,10 @@ pub(super) struct Script {
 }
 
 /// The one for requests.
-pub(super) static SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::new(TIME));
+pub(super) static SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::new(format!("{TIME}{BUCKET}")));
 
 impl Script {
-    fn new(clock: &str) -> Self {
-        let text = format!("{clock}{BUCKET}");
+    fn new(text: String) -> Self {
         let hash = redis::Script::new(&text).get_hash().to_owned();
         Self { text, hash }
     }
