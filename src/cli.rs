@@ -307,7 +307,7 @@ fn healthcheck_command(args: HealthcheckArgs) -> ExitCode {
     let target = match &args.url {
         Some(url) => healthcheck::Target::parse(url),
         None => load(&args.settings.sources(), &Machine::detect())
-            .map(|loaded| healthcheck::Target::of(&loaded.config.server))
+            .map(|loaded| healthcheck::Target::of(&loaded.config.server, healthcheck::Listens::default()))
             // One line: what runs this shows no more.
             .map_err(|config::ConfigErrors(errors)| {
                 errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use http::Uri;
 use rustls::pki_types::ServerName;
-use rustls::{ClientConnection, StreamOwned};
+use rustls::{AlertDescription, ClientConnection, StreamOwned};
 
 use crate::config::{ProxyProtocol, ServerConfig};
 use crate::tls::unverified;
@@ -28,6 +28,19 @@ pub(super) struct Target {
     proxy_header: bool,
     /// Whether it is asked within TLS.
     tls: bool,
+    /// Whether it takes nobody without a certificate: that it says so is then all there is to be had of it.
+    demands: bool,
+}
+
+/// How a server listens, besides its address.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Listens {
+    /// Whether the main port speaks TLS.
+    pub(super) tls: bool,
+    /// Whether it takes nobody there without a certificate.
+    pub(super) demands: bool,
+    /// A port beside it that speaks none, and answers probes.
+    pub(super) beside: Option<(IpAddr, u16)>,
 }
 
 /// Whether `server` refuses a connection of this host to `host` that begins without a PROXY header.
@@ -38,18 +51,22 @@ fn requires_header(server: &ServerConfig, host: IpAddr) -> bool {
 }
 
 impl Target {
-    /// The main listener of this host, on the loopback where it listens on all addresses.
-    pub(super) fn of(server: &ServerConfig) -> Self {
-        let host = match server.host {
+    /// The main listener of this host, on the loopback where it listens on all addresses; the one beside it
+    /// where the main one would not take us.
+    pub(super) fn of(server: &ServerConfig, listens: Listens) -> Self {
+        let beside = listens.beside.filter(|_| listens.tls && listens.demands);
+        let (host, port) = beside.unwrap_or((server.host, server.port));
+        let host = match host {
             IpAddr::V4(host) if host.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
             IpAddr::V6(host) if host.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
             host => host,
         };
         Self {
-            address: SocketAddr::new(host, server.port),
+            address: SocketAddr::new(host, port),
             path: "/health".to_owned(),
-            proxy_header: requires_header(server, host),
-            tls: false,
+            proxy_header: beside.is_none() && requires_header(server, host),
+            tls: listens.tls && beside.is_none(),
+            demands: listens.demands,
         }
     }
 
@@ -75,7 +92,7 @@ impl Target {
         let path = uri.path_and_query().map_or("/", |path| path.as_str());
         let path = if path == "/" { "/health" } else { path };
         let address = SocketAddr::new(host, uri.port_u16().unwrap_or(if tls { 443 } else { 80 }));
-        Ok(Self { address, path: path.to_owned(), proxy_header: false, tls })
+        Ok(Self { address, path: path.to_owned(), proxy_header: false, tls, demands: false })
     }
 
     /// Asks, and is content with 200 only. `timeout` bounds all of it together.
@@ -102,7 +119,10 @@ impl Target {
         let config = unverified(&[b"http/1.1"]).map_err(io::Error::other)?;
         let name = ServerName::from(self.address.ip());
         let connection = ClientConnection::new(config, name).map_err(io::Error::other)?;
-        self.ask(&mut StreamOwned::new(connection, socket), "")
+        match self.ask(&mut StreamOwned::new(connection, socket), "") {
+            Err(error) if self.demands && demands_certificate(&error) => Ok("200".to_owned()),
+            answered => answered,
+        }
     }
 
     fn ask(&self, stream: &mut (impl Read + Write), before: &str) -> io::Result<String> {
@@ -127,6 +147,12 @@ impl Target {
         let status = words.next().filter(|_| is_http);
         Ok(status.unwrap_or("what is not HTTP/1").to_owned())
     }
+}
+
+/// Whether a server said that it takes nobody without a certificate: it is there, and speaks.
+fn demands_certificate(error: &io::Error) -> bool {
+    let error = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>());
+    matches!(error, Some(rustls::Error::AlertReceived(AlertDescription::CertificateRequired)))
 }
 
 impl fmt::Display for Target {
@@ -174,11 +200,12 @@ mod tests {
     #[test]
     fn the_port_of_this_host_is_asked_on_the_loopback() {
         let mut server = Config::default().server;
-        assert_eq!(Target::of(&server).address.to_string(), "127.0.0.1:3000");
+        let address = |server: &ServerConfig| Target::of(server, Listens::default()).address.to_string();
+        assert_eq!(address(&server), "127.0.0.1:3000");
         server.host = "::".parse().unwrap();
-        assert_eq!(Target::of(&server).address.to_string(), "[::1]:3000");
+        assert_eq!(address(&server), "[::1]:3000");
         server.host = "10.1.1.1".parse().unwrap();
-        assert_eq!(Target::of(&server).address.to_string(), "10.1.1.1:3000");
+        assert_eq!(address(&server), "10.1.1.1:3000");
     }
 
     #[test]
@@ -201,7 +228,7 @@ mod tests {
     fn ask_with(proxy_header: bool, beginning: &'static str, answer: &'static [u8]) -> Result<(), String> {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let target = Target { address, path: "/health".to_owned(), proxy_header, tls: false };
+        let target = Target { address, path: "/health".to_owned(), proxy_header, tls: false, demands: false };
         let server = std::thread::spawn(move || {
             let (mut socket, _) = listener.accept().unwrap();
             let mut head = [0; 512];
@@ -235,10 +262,60 @@ mod tests {
     }
 
     #[test]
+    fn a_port_that_takes_nobody_without_a_certificate_is_left_for_one_beside_it() {
+        let server = Config::default().server;
+        let any = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+        let target = |tls: bool, demands: bool, beside: bool| {
+            let listens = Listens { tls, demands, beside: beside.then_some((any, 80)) };
+            Target::of(&server, listens).to_string()
+        };
+        assert_eq!(target(true, false, true), "https://127.0.0.1:3000/health");
+        assert_eq!(target(true, true, true), "http://127.0.0.1:80/health");
+        assert_eq!(target(true, true, false), "https://127.0.0.1:3000/health");
+        assert_eq!(target(false, false, true), "http://127.0.0.1:3000/health");
+    }
+
+    /// One that demands a certificate of its clients.
+    #[test]
+    fn a_server_that_demands_a_certificate_is_there() {
+        use std::sync::Arc;
+
+        use rustls::server::WebPkiClientVerifier;
+        use rustls::{RootCertStore, ServerConfig, ServerConnection, Stream};
+
+        let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+        let mut roots = RootCertStore::empty();
+        roots.add(made.cert.der().clone()).unwrap();
+        let provider = crate::tls::provider();
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone());
+        let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let config = config.unwrap().with_client_cert_verifier(verifier.build().unwrap());
+        let key = made.signing_key.serialize_der().try_into().unwrap();
+        let config = Arc::new(config.with_single_cert(vec![made.cert.der().clone()], key).unwrap());
+        for demands in [true, false] {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let address = listener.local_addr().unwrap();
+            let config = config.clone();
+            let served = std::thread::spawn(move || {
+                let (mut socket, _) = listener.accept().unwrap();
+                let mut connection = ServerConnection::new(config).unwrap();
+                let _ = Stream::new(&mut connection, &mut socket).read(&mut [0; 64]);
+                // Read to the end: a reset would take the alert with it.
+                let _ = socket.shutdown(std::net::Shutdown::Write);
+                while socket.read(&mut [0; 64]).is_ok_and(|count| count > 0) {}
+            });
+            let path = "/health".to_owned();
+            let target = Target { address, path, proxy_header: false, tls: true, demands };
+            assert_eq!(target.check(Duration::from_secs(20)).is_ok(), demands);
+            served.join().unwrap();
+        }
+    }
+
+    #[test]
     fn nobody_listening_is_unhealthy() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let target = Target { address, path: "/".to_owned(), proxy_header: false, tls: false };
+        let target = Target { address, path: "/".to_owned(), proxy_header: false, tls: false, demands: false };
         drop(listener);
         assert!(target.check(Duration::from_secs(1)).is_err());
     }

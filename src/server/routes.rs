@@ -325,12 +325,69 @@ mod tests {
     use crate::telemetry::BuildInfo;
 
     fn config(text: &str) -> Config {
-        let file = std::env::temp_dir().join(format!("nessen-planner-{}.toml", std::process::id()));
+        use std::sync::atomic::{AtomicUsize, Ordering};
+        static NUMBER: AtomicUsize = AtomicUsize::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let file = std::env::temp_dir().join(format!("nessen-planner-{}-{number}.toml", std::process::id()));
         std::fs::write(&file, text).unwrap();
         let sources = Sources { file: Some(file.clone()), ..Sources::default() };
         let loaded = load(&sources, &crate::config::Machine::detect());
         std::fs::remove_file(&file).unwrap();
         loaded.unwrap().config
+    }
+
+    fn planner() -> Planner {
+        Planner {
+            app: None,
+            resolver: Resolver::system(),
+            metrics: Metrics::new(&[], BuildInfo::current()),
+            limiters: RouteLimiters::default(),
+            compressors: RouteCompressors::default(),
+            compression_permits: CompressionPermits::default(),
+            immortals: Immortals::default(),
+        }
+    }
+
+    #[tokio::test]
+    async fn certificates_are_shared_and_a_reload_takes_all_new_ones_or_none() {
+        let pem = |name: &str| rcgen::generate_simple_self_signed([name.to_owned()]).unwrap().cert.pem();
+        let file = |name: &str| std::env::temp_dir().join(format!("nessen-{name}-{}.pem", std::process::id()));
+        let (one, two) = (file("one"), file("two"));
+        std::fs::write(&one, pem("one.test")).unwrap();
+        std::fs::write(&two, pem("two.test")).unwrap();
+        let route = |path: &str, url: &str, ca: &std::path::Path| {
+            format!("[[route]]\npath = '{path}'\nupstream = '{url}'\nca = '{}'\n", ca.display())
+        };
+        let text = route("/a", "https://127.0.0.1:9", &one)
+            + &route("/b", "h2://127.0.0.1:9", &one)
+            + &route("/c", "https://127.0.0.1:9", &two);
+        let config = config(&text);
+        let planner = planner();
+        let first = planner.table(&config, None).unwrap();
+        let certificates = |table: &RouteTable| -> Vec<Arc<Live>> {
+            table.routes().filter_map(|route| route.proxy()?.tls().cloned()).collect()
+        };
+        let generations = || -> Vec<u64> { certificates(&first).iter().map(|live| live.current().generation).collect() };
+        let [a, b, c] = certificates(&first).try_into().unwrap();
+        assert!(Arc::ptr_eq(&a, &b) && !Arc::ptr_eq(&a, &c));
+        let costs: Vec<u64> = first.routes().take(3).map(|route| route.policy.request_memory).collect();
+        assert_eq!(costs, [memory::UPSTREAM + memory::UPSTREAM_TLS; 3]);
+        // One is bad: none is taken.
+        let before = generations();
+        std::fs::write(&one, pem("new.test")).unwrap();
+        std::fs::write(&two, "nothing").unwrap();
+        let error = planner.table(&config, Some(&first)).unwrap_err().to_string();
+        assert!(error.contains("/c") && error.contains("holds no certificate"), "{error}");
+        assert_eq!(generations(), before);
+        // Both are good, and the proxies stay what they are.
+        std::fs::write(&two, pem("two.test")).unwrap();
+        let second = planner.table(&config, Some(&first)).unwrap();
+        assert!(certificates(&second).iter().zip([&a, &b, &c]).all(|(now, then)| Arc::ptr_eq(now, then)));
+        let after = generations();
+        assert!(after[0] == after[1] && after.iter().zip(&before).all(|(now, then)| now != then), "{after:?}");
+        for path in [one, two] {
+            std::fs::remove_file(path).unwrap();
+        }
     }
 
     #[tokio::test]
@@ -352,15 +409,7 @@ security_headers = { frame_options = 'SAMEORIGIN' }
 methods = ['GET']
 ",
         );
-        let planner = Planner {
-            app: None,
-            resolver: Resolver::system(),
-            metrics: Metrics::new(&[], BuildInfo::current()),
-            limiters: RouteLimiters::default(),
-            compressors: RouteCompressors::default(),
-            compression_permits: CompressionPermits::default(),
-            immortals: Immortals::default(),
-        };
+        let planner = planner();
         let first = planner.table(&config, None).unwrap();
         let again = planner.table(&config, Some(&first)).unwrap();
         let [a, b, c] = first.routes().collect::<Vec<_>>().try_into().unwrap();

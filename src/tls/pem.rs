@@ -52,7 +52,12 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
     let failed = |problem: std::io::Error| {
         error(path, format!("cannot be read: {}", sandbox::explain(path, &problem)))
     };
-    let size = std::fs::metadata(path).map_err(failed)?.len();
+    let found = std::fs::metadata(path).map_err(failed)?;
+    // A pipe might never end, or never begin.
+    if !found.is_file() {
+        return Err(error(path, "is no file"));
+    }
+    let size = found.len();
     if size > LARGEST {
         return Err(error(path, format!("has {size} bytes; at most {LARGEST} are read")));
     }
@@ -62,4 +67,18 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
 /// What is wrong with a file.
 pub(super) fn error(path: &Path, problem: impl Into<String>) -> TlsError {
     TlsError { path: path.to_owned(), problem: problem.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_file_is_not_read() {
+        for path in ["/dev/zero", "/"] {
+            assert_eq!(certificates(Path::new(path)).unwrap_err().to_string(), format!("{path}: is no file"));
+        }
+        let missing = certificates(Path::new("/nowhere/ca.pem")).unwrap_err().to_string();
+        assert!(missing.starts_with("/nowhere/ca.pem: cannot be read: No such file"), "{missing}");
+    }
 }

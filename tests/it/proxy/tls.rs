@@ -82,6 +82,24 @@ fn large_bodies_pass_both_ways() {
     assert_eq!(answer.body.len(), 5_000_000);
 }
 
+/// What is written within TLS is not sent yet.
+#[test]
+fn the_end_of_a_body_leaves_also_where_the_upstream_was_slow_to_take_it() {
+    let set = Set::with(honest(), &[("MAX_BODY_SIZE", "16MiB")]);
+    set.upstream.stall_reading(true);
+    let mut client = Client::open(set.server.address);
+    let request = Request::post("t", "ok", &vec![b'x'; 16 << 20]).bytes();
+    std::thread::scope(|scope| {
+        let sending = scope.spawn(|| client.send(&request));
+        set.upstream.wait_begun(1);
+        // Everything in between fills up.
+        pause(300);
+        set.upstream.stall_reading(false);
+        sending.join().unwrap();
+    });
+    client.answer().assert_answers(200, "t");
+}
+
 #[test]
 fn a_body_that_comes_slowly_is_not_held_back() {
     let set = Set::new();

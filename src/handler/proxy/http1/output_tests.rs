@@ -193,3 +193,70 @@ async fn what_ends_a_chunk_goes_before_the_next_one_wherever_the_socket_stops() 
         }
     }
 }
+
+/// Takes everything, and lets it go by a flush alone, at the second try: as TLS may.
+#[derive(Debug, Default, Clone)]
+struct Holder(Arc<Mutex<(usize, usize, bool)>>);
+
+impl Memory for Holder {
+    fn is_quiet(&self) -> bool {
+        true
+    }
+}
+
+impl AsyncRead for Holder {
+    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Poll::Pending
+    }
+}
+
+impl AsyncWrite for Holder {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.0.lock().unwrap().0 += bytes.len();
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let (held, gone, again) = &mut *self.0.lock().unwrap();
+        *again = !*again;
+        if *again {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        *gone += std::mem::take(held);
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[tokio::test]
+async fn a_request_is_done_once_all_of_it_has_left() {
+    let holder = Holder::default();
+    let mut socket = Socket::Memory(Box::new(holder.clone()));
+    let body = StreamBody::new(tokio_stream::iter([Ok::<_, BoxError>(piece(10)), Ok(piece(10_000))]));
+    let mut output = Output::new();
+    output.begin(|out| out.extend_from_slice(HEAD), Source::new(body, false).lend(false), Length::Open);
+    while poll_fn(|cx| Poll::Ready(output.poll(&mut socket, cx).is_pending())).await {
+        assert!(!output.is_done(), "{holder:?}");
+    }
+    let (held, gone, _) = *holder.0.lock().unwrap();
+    assert!(output.is_done() && held == 0 && gone > HEAD.len() + 10_010, "{holder:?}");
+}
+
+#[tokio::test]
+async fn what_has_come_of_a_body_leaves_while_more_of_it_is_waited_for() {
+    let holder = Holder::default();
+    let mut socket = Socket::Memory(Box::new(holder.clone()));
+    let first = tokio_stream::iter([Ok::<_, BoxError>(piece(10))]);
+    let body = StreamBody::new(tokio_stream::StreamExt::chain(first, tokio_stream::pending()));
+    let mut output = Output::new();
+    output.begin(|out| out.extend_from_slice(HEAD), Source::new(body, false).lend(false), Length::Exactly(20));
+    for _ in 0..2 {
+        assert!(poll_fn(|cx| Poll::Ready(output.poll(&mut socket, cx).is_pending())).await);
+    }
+    assert_eq!(*holder.0.lock().unwrap(), (0, HEAD.len() + 10, false));
+    assert!(!output.is_done());
+}
