@@ -162,7 +162,7 @@
       this.table = html('tbody');
       this.columns = html('tr');
       this.details = html('details', {}, html('summary', {}, 'As a table'),
-        html('div', { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': `${title}, as a table` },
+        html('div', { class: 'scroll', tabindex: '0', role: 'group', 'aria-label': `${title}, as a table` },
           html('table', {}, html('caption', {}, title), html('thead', {}, this.columns), this.table)));
       this.figure = html('div', { class: 'chart' },
         html('div', { class: 'bar' }, html('h3', {}, title), this.when), this.svg, this.legend, this.details);

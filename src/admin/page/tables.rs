@@ -18,7 +18,7 @@ fn begin(out: &mut String, id: &str, title: &str, caption: &str, columns: &[&str
     write!(
         out,
         "<section aria-labelledby=\"{id}-title\">\n<h2 id=\"{id}-title\">{title}</h2>\n\
-         <div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-labelledby=\"{id}-title\">\
+         <div class=\"scroll\" tabindex=\"0\" role=\"group\" aria-labelledby=\"{id}-title\">\
          <table class=\"t-{id}\">\n<caption>{caption}</caption>\n<thead><tr>"
     )?;
     for column in columns {
