@@ -1,4 +1,4 @@
-//! The texts of `/metrics` that somebody is still reading.
+//! The texts of `/metrics`, or of the status page, that somebody is still reading.
 
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -2,7 +2,8 @@
 //!
 //! HTML with all present values in tables; a script of ours, served from the same place, keeps them
 //! current and draws what they were before. The samples come from [`History`] and go to every reader as the
-//! same bytes, once a second ([`events`]). Nothing on the page changes anything.
+//! same bytes, once a second ([`events`]). Nothing on the page changes anything, but that evidence can be
+//! taken out.
 //!
 //! SECURITY: `Content-Security-Policy` allows what is served here and no more: no inline script, no inline
 //! style, no frame. Texts are escaped here, and put in as texts by the script.
@@ -19,7 +20,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use tokio::sync::{Semaphore, watch};
 
-use super::AdminState;
+use super::{AdminState, Texts};
 use crate::evidence::Evidence;
 use crate::exchange::Exchange;
 use crate::refusal::{Reason, Refusal};
@@ -76,6 +77,7 @@ struct Inner {
     history: History,
     frames: watch::Sender<Bytes>,
     streams: Arc<Semaphore>,
+    texts: Texts,
     figures: Mutex<Option<(Instant, Arc<Vec<Figure>>)>>,
 }
 
@@ -89,6 +91,7 @@ impl Page {
             history,
             frames: watch::Sender::new(Bytes::new()),
             streams: Arc::new(Semaphore::new(MOST_STREAMS)),
+            texts: Texts::default(),
             figures: Mutex::new(None),
         }))
     }
@@ -151,7 +154,8 @@ async fn labelled(request: Request) -> Request {
 }
 
 async fn index(State(page): State<Page>) -> Response<Body> {
-    answer("text/html; charset=utf-8", "no-store", text::render(&page.0))
+    // However many read it slowly, they hold a few of it.
+    answer("text/html; charset=utf-8", "no-store", page.0.texts.take(|| text::render(&page.0)))
 }
 
 /// A file of ours. Asked for anew each time, and sent if it is another than the browser has: after an

@@ -162,7 +162,7 @@
       this.table = html('tbody');
       this.columns = html('tr');
       this.details = html('details', {}, html('summary', {}, 'As a table'),
-        html('div', { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': `${title}, as a table` },
+        html('div', { class: 'scroll', tabindex: '0', role: 'group', 'aria-label': `${title}, as a table` },
           html('table', {}, html('caption', {}, title), html('thead', {}, this.columns), this.table)));
       this.figure = html('div', { class: 'chart' },
         html('div', { class: 'bar' }, html('h3', {}, title), this.when), this.svg, this.legend, this.details);
@@ -434,6 +434,7 @@
   const kept = document.body.dataset.evidence === 'true';
   let list = null;
   let asked = 0;
+  const cut = (text) => (text.length > 160 ? `${text.slice(0, 160)}\u2026` : text);
   const moment = (text) => (text || '').slice(0, 19).replace('T', ' ');
   const word = (value) => (value === null || value === undefined ? '' : String(value));
   const dialog = html('dialog', { 'aria-labelledby': 'dialog-title' });
@@ -478,7 +479,7 @@
       look.addEventListener('click', () => details(it.id));
       return html('tr', {}, html('th', { scope: 'row' }, moment(it.last_seen)),
         html('td', { class: it.severity === 'high' ? 'bad' : null }, it.reason),
-        ...[it.client, grouped(it.count), word(it.status), `${word(it.method)} ${word(it.target)}`].map((text) =>
+        ...[it.client, grouped(it.count), word(it.status), cut(`${word(it.method)} ${word(it.target)}`)].map((text) =>
           html('td', {}, text)), html('td', {}, look));
     });
     body.replaceChildren(...(rows.length ? rows : [html('tr', {}, html('td', { colspan: 7 }, 'Nothing has been kept.'))]));
@@ -527,9 +528,9 @@
     }
     const rows = [['Client', it.client], ['Seen', `${grouped(it.count)} times, ${moment(it.first_seen)} to ${moment(it.last_seen)} UTC`],
       ['Severity', it.severity], ['Why', it.detail], ['Limit', it.limit], ['Status', it.status], ['Protocol', it.protocol],
-      ['Route', it.route], ['Request id', it.request_id], ['Looks like', it.head && it.head.looks_like],
+      ['Target', it.target], ['Route', it.route], ['Request id', it.request_id], ['Looks like', it.head && it.head.looks_like],
       ['Head', it.head && `${grouped(it.head.length)} bytes, SHA-256 ${word(it.head.sha256)}`],
-      ['Body', it.body && `${grouped(it.body.length)} bytes, SHA-256 ${word(it.body.sha256)}`]]
+      ['Body', it.body && it.body.length && `${grouped(it.body.length)} bytes, SHA-256 ${word(it.body.sha256)}`]]
       .filter((row) => word(row[1]) !== '');
     const contents = [html('dl', {}, ...rows.flatMap(([name, value]) => [html('dt', {}, name), html('dd', {}, word(value))]))];
     const raw = [...((it.head && it.head.lines) || []), ...(it.body && it.body.text ? ['', it.body.text] : [])];

@@ -10,12 +10,15 @@ use super::{Figure, Inner};
 use crate::evidence::Query;
 use crate::html::{Escaped, grouped};
 
+/// Characters of a request's method and target that are shown; its details have all of it.
+const LONGEST_REQUEST: usize = 160;
+
 /// The head of a table whose rows are `id`'s.
 fn begin(out: &mut String, id: &str, title: &str, caption: &str, columns: &[&str]) -> fmt::Result {
     write!(
         out,
         "<section aria-labelledby=\"{id}-title\">\n<h2 id=\"{id}-title\">{title}</h2>\n\
-         <div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-labelledby=\"{id}-title\">\
+         <div class=\"scroll\" tabindex=\"0\" role=\"group\" aria-labelledby=\"{id}-title\">\
          <table class=\"t-{id}\">\n<caption>{caption}</caption>\n<thead><tr>"
     )?;
     for column in columns {
@@ -95,7 +98,7 @@ pub(super) fn evidence(out: &mut String, page: &Inner) -> fmt::Result {
     };
     let list = Query::parse("limit=50").map(|query| evidence.list(&query)).unwrap_or_default();
     let columns = ["Last seen", "Reason", "Client", "Times", "Status", "Request"];
-    begin(out, "evidence", "Evidence", "What was refused, the last 50; times are in UTC", &columns)?;
+    begin(out, "evidence", "Evidence", "What was refused, the newest 50; times are in UTC", &columns)?;
     let entries = list.get("entries").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
     if entries.is_empty() {
         out.write_str("<tr><td colspan=\"6\">Nothing has been kept.</td></tr>\n")?;
@@ -110,9 +113,14 @@ pub(super) fn evidence(out: &mut String, page: &Inner) -> fmt::Result {
         let seen = seen.get(..19).unwrap_or_default().replace('T', " ");
         let class = if text("severity") == "high" { "bad" } else { "" };
         let request = format!("{} {}", text("method"), text("target"));
+        let mut characters = request.chars();
+        let mut shown: String = characters.by_ref().take(LONGEST_REQUEST).collect();
+        if characters.next().is_some() {
+            shown.push('…');
+        }
         write!(out, "<tr><th scope=\"row\">{}</th>", Escaped(&seen))?;
         write!(out, "<td class=\"{class}\">{}</td>", Escaped(&text("reason")))?;
-        for cell in [text("client"), text("count"), text("status"), request] {
+        for cell in [text("client"), text("count"), text("status"), shown] {
             write!(out, "<td>{}</td>", Escaped(&cell))?;
         }
         out.write_str("</tr>\n")?;

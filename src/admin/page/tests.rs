@@ -6,7 +6,6 @@ use http_body_util::BodyExt;
 use tower::ServiceExt;
 
 use super::*;
-use crate::admin::Texts;
 use crate::lifecycle::readiness::{Check, Readiness};
 use crate::lifecycle::{Event, LifecycleWriter, begin};
 use crate::telemetry::{BuildInfo, Metrics};
@@ -61,6 +60,18 @@ async fn whatever_the_page_shows_is_text() {
     // The setting's three cells, the check's two, the upstream, and the label.
     assert_eq!(html.matches("&lt;img src=x onerror=alert(1)&gt;").count(), 7);
     assert!(html.contains("unhealthy") && html.contains("fails"));
+}
+
+#[tokio::test]
+async fn pages_that_are_read_slowly_are_few() {
+    let (_writer, page) = page(vec![]);
+    let mut held = Vec::new();
+    for _ in 0..50 {
+        let mut body = get(&page, "/").await.into_body();
+        held.push(body.frame().await.unwrap().unwrap().into_data().unwrap());
+    }
+    let texts: std::collections::BTreeSet<_> = held.iter().map(|text| text.as_ptr()).collect();
+    assert!(texts.len() <= 4, "{}", texts.len());
 }
 
 #[tokio::test]

@@ -114,7 +114,7 @@ fn past(out: &mut String, page: &Inner) -> fmt::Result {
     let all = page.history.samples();
     out.write_str(
         "<section id=\"past\" aria-labelledby=\"past-title\">\n<h2 id=\"past-title\">The last ten minutes</h2>\n\
-         <div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-labelledby=\"past-title\"><table>\n\
+         <div class=\"scroll\" tabindex=\"0\" role=\"group\" aria-labelledby=\"past-title\"><table>\n\
          <caption>Half a minute a row, the last first; times are in UTC</caption>\n<thead><tr>\
          <th scope=\"col\">Until</th><th scope=\"col\">Requests/s</th><th scope=\"col\">5xx/s</th>\
          <th scope=\"col\">p50</th><th scope=\"col\">p95</th><th scope=\"col\">p99</th>\

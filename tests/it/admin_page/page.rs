@@ -73,8 +73,9 @@ fn files_of_the_page_are_sent_again_only_if_they_are_others() {
 
 #[test]
 fn the_page_is_not_read_by_a_name_that_strangers_can_point_here() {
-    let watched = Watched::start(&[("NESSEN_ADMIN_ALLOWED_HOSTS", "status.example.com")], &[]);
-    for path in ["/", "/events", "/status.js", "/anything"] {
+    let env = [("NESSEN_ADMIN_ALLOWED_HOSTS", "status.example.com"), ("NESSEN_EVIDENCE_ENABLED", "true")];
+    let watched = Watched::start(&env, &[]);
+    for path in ["/", "/events", "/status.js", "/evidence", "/evidence?limit=1", "/anything"] {
         let answer = watched.ask(path, "rebound.example", "");
         assert_eq!(
             (answer.status, answer.json()["limit"].as_str()),
@@ -88,7 +89,7 @@ fn the_page_is_not_read_by_a_name_that_strangers_can_point_here() {
     for host in ["127.0.0.1:1", "localhost", "nessen-admin", "status.example.com"] {
         assert_eq!(watched.ask("/", host, "").status, 200, "{host}");
     }
-    assert_eq!(watched.metric("nessen_rejections_total{reason=\"host_not_allowed\"}"), 4.0);
+    assert_eq!(watched.metric("nessen_rejections_total{reason=\"host_not_allowed\"}"), 6.0);
 }
 
 #[test]
