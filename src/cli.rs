@@ -270,6 +270,7 @@ async fn run_server(
         .reload(reload(sources, kept, settings));
     let server = match server.bind().await {
         Ok(server) => server,
+        Err(error @ server::BindError::Evidence(_)) => return fail(EXIT_CONFIG, &error.to_string()),
         Err(error) => return fail(EXIT_FAILURE, &error.to_string()),
     };
     for note in &notes {

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use crate::config::{Config, Probe, RateLimitBackend, SandboxMode, Sources, Target};
+use crate::evidence::cold::Place;
 use crate::resolve;
 use crate::sandbox::{self, Held, Notify, Rules};
 use crate::tls::client::ClientOptions;
@@ -18,6 +19,7 @@ pub(super) fn confine(sources: &Sources, config: &Config) -> Result<Option<&'sta
     if config.server.sandbox == SandboxMode::Off {
         return Ok(None);
     }
+    make_folder(config);
     let held = sandbox::enter(rules(sources, config)).map_err(|error| format!("server.sandbox: {error}"))?;
     if config.server.sandbox == SandboxMode::Required && !held.suffices() {
         return Err(format!(
@@ -26,6 +28,14 @@ pub(super) fn confine(sources: &Sources, config: &Config) -> Result<Option<&'sta
         ));
     }
     Ok(Some(held))
+}
+
+/// The folder of evidence is made now, or never: in the sandbox none is. What stands in the way of that is told
+/// by whoever writes there.
+fn make_folder(config: &Config) {
+    if let Ok(Some(Place::Folder(folder))) = config.evidence.place() {
+        let _ = std::fs::create_dir_all(folder.path);
+    }
 }
 
 /// What `check` says of it.
@@ -84,6 +94,17 @@ fn rules(sources: &Sources, config: &Config) -> Rules {
         asked.push((url.host.as_str(), url.port));
         read.extend(shared.redis_ca.iter().flat_map(|file| beside(file)));
     }
+    let mut write = Vec::new();
+    let mut evidence = None;
+    match config.evidence.place() {
+        Ok(Some(Place::Folder(folder))) => write.push(folder.path),
+        Ok(Some(Place::Bucket(bucket))) => {
+            read.extend(bucket.ca.clone());
+            evidence = Some(bucket.server());
+        }
+        Ok(None) | Err(_) => {}
+    }
+    asked.extend(evidence.as_ref().map(|server| (server.host.trim_matches(['[', ']']), server.port)));
     // A file can bring other upstreams with the next SIGHUP; flags and environment are of the start.
     let may_change = !files.is_empty();
     let names = asked.iter().any(|(host, _)| host.parse::<IpAddr>().is_err());
@@ -97,6 +118,7 @@ fn rules(sources: &Sources, config: &Config) -> Rules {
     read.dedup();
     Rules {
         read,
+        write,
         connect: (!may_change).then_some(ports),
         udp: names || may_change,
         notify: match sources.variable(NOTIFY_SOCKET) {

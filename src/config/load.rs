@@ -80,6 +80,11 @@ pub fn load(sources: &Sources, machine: &Machine) -> Result<Loaded, ConfigErrors
     let (mut config, rows) = with_routes(&settings, &mut errors);
     production::check(&settings, &config, &mut errors);
     limits::check(&settings, &config, &mut errors);
+    if let Err((problem, keys)) = config.evidence.place() {
+        // One that is faulty has its own error already.
+        let sound: Option<_> = keys.iter().map(|path| Some(settings.sound(path)?.setting())).collect();
+        errors.extend(sound.map(|settings| ConfigError::Contradiction { settings, problem }));
+    }
     without_effect(&settings, &config, &mut notes);
     limits::without_effect(&settings, &mut notes);
     config.checks = checks(&check_tables, &mut errors);

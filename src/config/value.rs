@@ -8,7 +8,7 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue, Method};
 
 use super::{
-    AccessLog, Algorithm, Eviction, HostHeader, LogFormat, LogLevel, OnRedisFailure, ProxyProtocol,
+    AccessLog, Algorithm, Eviction, Hidden, HostHeader, LogFormat, LogLevel, OnRedisFailure, ProxyProtocol,
     RateLimitBackend, SandboxMode, ServerMode,
 };
 use crate::client_address::TrustedProxies;
@@ -205,6 +205,12 @@ impl FromValue for PathBuf {
             Value::Folder(path) | Value::File(path) => Some(path.clone()),
             _ => None,
         }
+    }
+}
+
+impl FromValue for Hidden {
+    fn from_value(value: &Value) -> Option<Self> {
+        String::from_value(value).map(Self)
     }
 }
 

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use crate::client_address::ClientKey;
 use crate::exchange::Exchange;
@@ -20,6 +20,7 @@ use crate::refusal::Reason;
 use crate::seen;
 use crate::telemetry::Metrics;
 
+pub mod cold;
 mod entry;
 mod fuse;
 mod intake;
@@ -30,6 +31,7 @@ mod shown;
 mod store;
 #[cfg(test)]
 mod tests;
+mod writer;
 
 pub use list::Query;
 pub use severity::Severity;
@@ -76,6 +78,10 @@ struct Inner {
     fuse: Fuse,
     /// Something waits to be read.
     came: Notify,
+    /// What is not in cold storage is to be written now.
+    hurry: Notify,
+    /// How often that was tried, and whether it failed the last time.
+    rounds: watch::Sender<(u64, bool)>,
     /// Whether what is kept goes to cold storage.
     stores: bool,
     /// A fault that a test wants.
@@ -112,6 +118,8 @@ impl Evidence {
             // Behind those of the last run, so that they rise from there. A million a millisecond never come.
             next: AtomicU64::new(intake::now() << 20),
             came: Notify::new(),
+            hurry: Notify::new(),
+            rounds: watch::Sender::new((0, false)),
             options,
             metrics,
             stores,

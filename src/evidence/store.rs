@@ -42,7 +42,6 @@ pub(super) struct Store {
     lost: u64,
 }
 
-#[allow(dead_code, reason = "cold storage comes next")]
 impl Store {
     pub(super) fn new(max_count: usize, max_bytes: u64, eviction: Eviction) -> Self {
         Self {
@@ -163,6 +162,11 @@ impl Store {
                 goes
             })
             .collect()
+    }
+
+    /// How many it does not have.
+    pub(super) fn waiting_for_storage(&self) -> usize {
+        self.unstored.len()
     }
 
     /// Cold storage has these now.

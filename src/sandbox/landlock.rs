@@ -87,6 +87,17 @@ fn apply(rules: &Rules, view: &mut View) -> Result<RestrictionStatus, RulesetErr
         ruleset = ruleset.add_rule(PathBeneath::new(opened, rights))?;
         view.add(path, &metadata);
     }
+    for path in &rules.write {
+        let Ok(opened) = PathFd::new(path) else { continue };
+        // Files alone, and nothing that is neither: no folder, link, socket or device.
+        let rights = AccessFs::ReadFile
+            | AccessFs::ReadDir
+            | AccessFs::WriteFile
+            | AccessFs::Truncate
+            | AccessFs::MakeReg
+            | AccessFs::RemoveFile;
+        ruleset = ruleset.add_rule(PathBeneath::new(opened, rights))?;
+    }
     for port in rules.connect.iter().flatten() {
         ruleset = ruleset.add_rule(NetPort::new(*port, AccessNet::ConnectTcp))?;
     }

@@ -1,7 +1,7 @@
 //! What the process gives up once it serves, so that whoever takes it over finds little to take.
 //!
 //! By three means of the Linux kernel, none of which can be undone: `no_new_privs`, Landlock (files
-//! are read where the [`Rules`] say, and nothing is written or run; TCP goes where they say), and a
+//! are read and written where the [`Rules`] say, and nothing is run; TCP goes where they say), and a
 //! seccomp list of the calls that serving needs. All hold for the thread that calls [`enter`] and for
 //! those it starts, so it is called before there are others; sockets and files that are open stay so.
 //!
@@ -39,6 +39,8 @@ pub enum Mode {
 pub struct Rules {
     /// Files, and folders with all that is below them, that it reads. What is not there is left out.
     pub read: Vec<PathBuf>,
+    /// Folders in which, and below which, it makes, writes and removes files. What is not there is left out.
+    pub write: Vec<PathBuf>,
     /// TCP ports that it connects to, on any host; `None`: any. It binds none.
     pub connect: Option<Vec<u16>>,
     /// Whether it sends datagrams, as name servers are asked by.
@@ -198,7 +200,15 @@ impl fmt::Display for Held {
                 (Some(why), _) => writeln!(f, "{name:<8}  not held: {why}")?,
                 (None, Part::Files) => {
                     let version = self.landlock.unwrap_or_default();
-                    writeln!(f, "{name:<8}  read {}; write and run none (Landlock {version})", self.view)?;
+                    let write = match self.rules.write.as_slice() {
+                        [] => "write and run none".to_owned(),
+                        folders => {
+                            let folders: Vec<_> =
+                                folders.iter().map(|folder| folder.display().to_string()).collect();
+                            format!("write {}; run none", folders.join(", "))
+                        }
+                    };
+                    writeln!(f, "{name:<8}  read {}; {write} (Landlock {version})", self.view)?;
                 }
                 (None, Part::Ports) => writeln!(f, "{name:<8}  {}", Ports(&self.rules))?,
                 (None, Part::Scopes) => writeln!(f, "{name:<8}  no signals to other processes")?,

@@ -103,6 +103,20 @@ const PLAIN: &[c_long] = &[
     libc::SYS_getrusage,
 ];
 
+/// Of files that are made, put in their place, and removed, where there is a folder for that.
+const WRITING: &[c_long] = &[
+    libc::SYS_fsync,
+    libc::SYS_fdatasync,
+    libc::SYS_ftruncate,
+    libc::SYS_renameat,
+    libc::SYS_renameat2,
+    libc::SYS_unlinkat,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_rename,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_unlink,
+];
+
 /// What musl, and older glibc, still do by the calls that were there first.
 #[cfg(target_arch = "x86_64")]
 const OLDER: &[c_long] = &[
@@ -158,6 +172,9 @@ fn allowed(rules: &Rules) -> Result<Calls, BackendError> {
         for (call, flags) in [(libc::SYS_sendto, 3), (libc::SYS_sendmsg, 2), (libc::SYS_sendmmsg, 3)] {
             calls.insert(call, vec![elsewhere(flags)?]);
         }
+    }
+    if !rules.write.is_empty() {
+        calls.extend(WRITING.iter().map(|call| (*call, Vec::new())));
     }
     let sockets = sockets(rules)?;
     // A call without a rule would be one without a condition.

@@ -25,6 +25,8 @@ pub enum BindError {
     Route(RouteError),
     /// What is needed to ask for shared rate limits is not there.
     SharedLimit(TlsError),
+    /// What is said of `evidence.storage` does not do.
+    Evidence(String),
 }
 
 impl fmt::Display for BindError {
@@ -36,6 +38,7 @@ impl fmt::Display for BindError {
             Self::Thread(error) => write!(f, "cannot start a thread: {error}"),
             Self::Route(error) => error.fmt(f),
             Self::SharedLimit(error) => write!(f, "rate_limit.redis_ca: {error}"),
+            Self::Evidence(problem) => f.write_str(problem),
         }
     }
 }
@@ -46,6 +49,7 @@ impl std::error::Error for BindError {
             Self::Listen { error, .. } | Self::Thread(error) => Some(error),
             Self::Route(error) => Some(error),
             Self::SharedLimit(error) => Some(error),
+            Self::Evidence(_) => None,
         }
     }
 }

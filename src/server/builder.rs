@@ -15,12 +15,11 @@ use super::reload::{Reload, Reloader, apply_access_log, level};
 use super::routes::{CompressionPermits, Immortals, Planner};
 use super::running::{BoundServer, Port};
 use super::stack::Shared;
-use super::{Outcome, checks, housekeeping};
+use super::{Outcome, checks, evidence, housekeeping};
 use crate::admin::page::{About, Page, Settings};
 use crate::admin::{AdminState, Texts};
 use crate::config::{Config, LogFormat as ConfigFormat, Machine, WorstCase, spare_files};
 use crate::dial::Dialer;
-use crate::evidence::{self, Evidence};
 use crate::handler::routes::Routes;
 use crate::handler::welcome::{self, AdminPlace, LimitRow, WelcomeState};
 use crate::lifecycle::readiness::{Check, Readiness};
@@ -210,7 +209,7 @@ impl Builder {
             build: build.clone(),
             texts: Texts::default(),
         });
-        let evidence = evidence(&config, &metrics);
+        let (evidence, cold) = evidence::of(&config, &metrics, &resolver)?;
         let page = config.admin.port.map(|_| {
             let about = About {
                 settings: self.settings.clone(),
@@ -284,6 +283,7 @@ impl Builder {
             main,
             admin,
             reloader,
+            cold,
             housekeeping,
             dialer,
             pipe,
@@ -330,23 +330,6 @@ pub fn listen(config: &Config, given: Inherited) -> Result<Bound, BindError> {
         }
     };
     Ok(Bound { server, admin })
-}
-
-/// Where refusals are kept, if they are to be.
-fn evidence(config: &Config, metrics: &Arc<Metrics>) -> Option<Evidence> {
-    let set = &config.evidence;
-    let options = evidence::Options {
-        max_count: set.max_count,
-        max_bytes: set.max_bytes,
-        eviction: set.eviction,
-        body_bytes: set.body_bytes,
-        panic_threshold: set.panic_threshold,
-        panic_window: set.panic_window,
-    };
-    if set.enabled && config.admin.port.is_none() {
-        tracing::warn!("evidence is collected, and nobody can look at it: admin.port is off");
-    }
-    set.enabled.then(|| Evidence::new(options, metrics.clone(), false))
 }
 
 fn logs(config: &Config) -> io::Result<(LogPipe, AccessLog, Option<LogControl>)> {

@@ -5,6 +5,7 @@ mod bind_error;
 mod builder;
 mod checks;
 mod drain;
+mod evidence;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod housekeeping;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use axum::Router;
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::Instant;
 
 use super::Outcome;
 use super::accept::Acceptor;
@@ -18,6 +19,7 @@ use super::stack::{self, Shared};
 use crate::admin::page::Page;
 use crate::config::Config;
 use crate::dial::Dialer;
+use crate::evidence::cold::Cold;
 use crate::handler::router::AppHandler;
 use crate::handler::welcome;
 use crate::lifecycle::readiness::Readiness;
@@ -49,10 +51,15 @@ pub struct BoundServer {
     pub(super) main: Port,
     pub(super) admin: Option<Port>,
     pub(super) reloader: Reloader,
+    pub(super) cold: Option<Cold>,
     pub(super) housekeeping: JoinHandle<()>,
     pub(super) dialer: Dialer,
     pub(super) pipe: LogPipe,
 }
+
+/// How long the last of the evidence may take to be written: what is left of the drain, within these.
+const LEAST_TO_FINISH: Duration = Duration::from_millis(500);
+const MOST_TO_FINISH: Duration = Duration::from_secs(3);
 
 /// Longest time that the last lines of the log may take to leave.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -134,6 +141,7 @@ impl BoundServer {
             main,
             admin,
             reloader,
+            cold,
             housekeeping,
             dialer,
             pipe,
@@ -154,7 +162,10 @@ impl BoundServer {
             .run(),
         );
         if let Some(evidence) = shared.evidence.clone() {
-            background.spawn(evidence.keep());
+            background.spawn(evidence.clone().keep());
+            if let Some(cold) = cold {
+                background.spawn(evidence.write_on(cold, config.evidence.flush_interval));
+            }
         }
         background.spawn(main.context.turns.clone().run());
         background.spawn(shared.limit_backend.clone().keep(dialer));
@@ -205,6 +216,10 @@ impl BoundServer {
             }
         };
         writer.apply(first);
+        if let Some(evidence) = &shared.evidence {
+            evidence.hurry();
+        }
+        let began = Instant::now();
         service_manager::stopping("draining");
         let drain = Drain {
             writer: &writer,
@@ -217,6 +232,11 @@ impl BoundServer {
             while acceptors.join_next().await.is_some() {}
         };
         let outcome = drain.run(first, close_listeners, next).await;
+        if let Some(evidence) = &shared.evidence {
+            let given = config.shutdown.drain_delay + config.shutdown.drain_timeout;
+            let left = given.saturating_sub(began.elapsed());
+            evidence.finish(left.clamp(LEAST_TO_FINISH, MOST_TO_FINISH)).await;
+        }
         admin_stop.send_replace(true);
         checks.abort();
         housekeeping.abort();

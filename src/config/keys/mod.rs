@@ -114,6 +114,8 @@ pub enum Kind {
     Location,
     /// The name of a readiness check.
     CheckName,
+    /// A part of where evidence is written to.
+    Store(StorePart),
     /// A host and a port.
     HostPort {
         /// The port where none is written.
@@ -125,6 +127,23 @@ pub enum Kind {
     RedisUrl,
     /// What a rate limit counts by.
     RateKey,
+}
+
+/// What a text of [`Kind::Store`] is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StorePart {
+    /// A folder, or a bucket with a prefix.
+    Place,
+    /// A bucket.
+    Bucket,
+    /// What keys begin with.
+    Prefix,
+    /// A region.
+    Region,
+    /// A server.
+    Endpoint,
+    /// A key or a part of one, of which nothing is shown.
+    Key,
 }
 
 /// The longest duration that any key takes: a day, in milliseconds.
@@ -239,6 +258,16 @@ impl Key {
             Kind::Text => "a text".to_owned(),
             Kind::Location => "an http:// or https:// URL, or a path from /".to_owned(),
             Kind::CheckName => "1 to 64 letters, digits, - and _".to_owned(),
+            Kind::Store(StorePart::Place) => "a folder, or s3://bucket/prefix".to_owned(),
+            Kind::Store(StorePart::Bucket) => {
+                "3 to 63 lower-case letters, digits, dots and hyphens".to_owned()
+            }
+            Kind::Store(StorePart::Prefix) => {
+                "letters, digits and !-_.*'()=, with slashes between".to_owned()
+            }
+            Kind::Store(StorePart::Region) => "a region, such as eu-central-1".to_owned(),
+            Kind::Store(StorePart::Endpoint) => "https://host:port or http://host:port".to_owned(),
+            Kind::Store(StorePart::Key) => "1 to 4096 printable characters".to_owned(),
             Kind::HostPort { port: None } => "host:port".to_owned(),
             Kind::HostPort { port: Some(port) } => format!("host or host:port ({port})"),
             Kind::HttpUrl => "http://host:port/path, or https".to_owned(),

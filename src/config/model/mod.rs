@@ -4,7 +4,7 @@ mod evidence;
 mod limiting;
 mod serving;
 
-pub use evidence::{Eviction, EvidenceConfig};
+pub use evidence::{Eviction, EvidenceConfig, Hidden};
 pub use limiting::{OnRedisFailure, RateLimitBackend, RateLimitConfig, SharedLimitConfig};
 pub use serving::{
     Algorithm, CompressionConfig, FilesConfig, HostHeader, ProxyProtocol, SandboxMode, UpstreamOptions,

@@ -109,6 +109,7 @@ fn scalar(key: &Key, text: &str, seconds: bool) -> Result<Value, String> {
         Kind::HttpUrl => web::http_url(text),
         Kind::RedisUrl => RedisUrl::parse(text).map(Value::RedisUrl).map_err(str::to_owned),
         Kind::RateKey => KeyBy::parse(text).map(Value::RateKey),
+        Kind::Store(part) => web::store(part, text).map(Value::Text),
         Kind::Networks
         | Kind::Methods
         | Kind::AnyMethods
@@ -121,7 +122,12 @@ fn scalar(key: &Key, text: &str, seconds: bool) -> Result<Value, String> {
 fn is_off(kind: Kind, text: &str) -> bool {
     let numeric = !matches!(
         kind,
-        Kind::HeaderValue | Kind::Folder | Kind::File | Kind::ServerName | Kind::UrlPath { .. }
+        Kind::HeaderValue
+            | Kind::Folder
+            | Kind::File
+            | Kind::ServerName
+            | Kind::UrlPath { .. }
+            | Kind::Store(_)
     );
     ["off", "none", "false"].iter().any(|word| text.eq_ignore_ascii_case(word))
         || (numeric && !text.is_empty() && matches!(parse_size(text), Ok(0)))

@@ -5,7 +5,9 @@ use std::net::IpAddr;
 use http::Method;
 
 use crate::config::Algorithm;
+use crate::config::keys::StorePart;
 use crate::config::value::Value;
+use crate::evidence::cold;
 use crate::handler::proxy::url::{UpstreamUrl, UpstreamUrlError, host_and_port};
 
 /// Bytes of the longest name of a check: it becomes a label and a word of `/ready`.
@@ -160,6 +162,22 @@ pub(super) fn http_url(text: &str) -> Result<Value, String> {
     let path = if path.is_empty() { "/" } else { path };
     let tls = url.protocol.is_tls();
     Ok(Value::Endpoint { host: url.host, port: url.port, path: url_path(path, true)?, tls })
+}
+
+/// A part of where evidence is written to.
+pub(super) fn store(part: StorePart, text: &str) -> Result<String, String> {
+    match part {
+        StorePart::Place => cold::location(text).map(|_| text.to_owned()),
+        StorePart::Bucket => cold::bucket_name(text),
+        StorePart::Prefix => cold::bucket_prefix(text),
+        StorePart::Region => cold::bucket_region(text),
+        StorePart::Endpoint => cold::endpoint(text).map(|endpoint| endpoint.to_string()),
+        StorePart::Key => {
+            let sound =
+                (1..=4096).contains(&text.len()) && text.bytes().all(|byte| (b'!'..=b'~').contains(&byte));
+            if sound { Ok(text.to_owned()) } else { Err("holds what no key does".to_owned()) }
+        }
+    }
 }
 
 #[cfg(test)]

@@ -94,6 +94,7 @@ fn forms(key: &Key) -> Vec<Json> {
         | Kind::ServerName
         | Kind::Host
         | Kind::HostPort { .. }
+        | Kind::Store(_)
         | Kind::Text => {
             vec![json!({ "type": "string" })]
         }
