@@ -18,6 +18,7 @@ impl Evidence {
     /// Reads what comes in, for as long as it is polled.
     pub async fn keep(self) {
         let inner = &*self.0;
+        inner.tell();
         let mut told = Instant::now();
         loop {
             tokio::select! {

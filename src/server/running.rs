@@ -141,6 +141,7 @@ impl BoundServer {
             main,
             admin,
             reloader,
+            cold,
             housekeeping,
             dialer,
             cold,

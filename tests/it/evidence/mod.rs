@@ -9,11 +9,25 @@ mod storage;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 
+use std::sync::atomic::{AtomicU16, Ordering};
+
 use serde_json::Value;
 
 use crate::support::http1::{Conn, Response};
 use crate::support::server::Server;
 use crate::support::{PATIENCE, assert_eventually};
+
+/// A port that nobody has, and that the system gives to nobody who asks for any.
+fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = (std::process::id() % 100) as u16 * 100;
+    loop {
+        let port = 20_000 + (first + NEXT.fetch_add(1, Ordering::Relaxed)) % 10_000;
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return port;
+        }
+    }
+}
 
 /// A server that collects evidence, and its admin port.
 struct Watched {
@@ -24,7 +38,7 @@ struct Watched {
 impl Watched {
     #[track_caller]
     fn start(env: &[(&str, &str)]) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let text = port.to_string();
         let ours = [
             ("NESSEN_EVIDENCE_ENABLED", "true"),
