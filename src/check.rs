@@ -27,6 +27,7 @@ macro_rules! in_turn {
     };
 }
 in_turn!(A 0, C 1);
+in_turn!(A 0, C 1, D 2, E 3);
 in_turn!(A 0, C 1, D 2, E 3, F 4, G 5);
 
 /// Puts a [`Check`] in front of a service.

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::memory::{Purpose, Share};
 use crate::policy::{Fields, Policy};
-use crate::protocol::Protocol;
+use crate::protocol::{Protocol, TlsVersion};
 use crate::refusal::Reason;
 use crate::seen::Seen;
 
@@ -36,6 +36,10 @@ pub struct Exchange {
     pub trusted_peer: bool,
     /// What the connection speaks.
     pub protocol: Protocol,
+    /// The version of TLS under it, if there is any.
+    pub tls: Option<TlsVersion>,
+    /// The certificate that the client has shown, as upstreams are told of it.
+    pub client_certificate: Option<Arc<str>>,
     /// The first byte of the head.
     pub started: Instant,
     /// The request target held a fragment, which the parser has dropped (RFC 9112 section 3.2).
@@ -137,6 +141,8 @@ impl Exchange {
             client,
             trusted_peer: false,
             protocol,
+            tls: None,
+            client_certificate: None,
             started,
             fragment: false,
             probe_only: None,

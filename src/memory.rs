@@ -24,6 +24,12 @@ pub const WAITING: u64 = 8 * 1024;
 /// Bytes more of one at work: a read buffer at its largest (32 KiB), as much again for writing, and
 /// the parser.
 pub const WORKING: u64 = 72 * 1024;
+/// Bytes more of a connection that waits, where it speaks TLS: its session, and no buffer.
+pub const TLS: u64 = 8 * 1024;
+/// Bytes more of one in its handshake: what has come of it, and what is on its way out.
+pub const HANDSHAKE: u64 = 24 * 1024;
+/// Bytes more of one at work, where it speaks TLS: a record on its way in, twice, and two on their way out.
+pub const TLS_WORKING: u64 = 72 * 1024;
 /// Bytes more of a request to an upstream: a buffer to read, and one to write.
 pub const UPSTREAM: u64 = 128 * 1024;
 /// Bytes more of one within TLS: records that come and go, and what is decrypted of them.

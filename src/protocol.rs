@@ -29,3 +29,22 @@ impl Protocol {
         self as usize
     }
 }
+
+/// The version of TLS that a connection speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TlsVersion {
+    /// RFC 5246.
+    V12,
+    /// RFC 8446.
+    V13,
+}
+
+impl TlsVersion {
+    /// As in the log.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::V12 => "1.2",
+            Self::V13 => "1.3",
+        }
+    }
+}

@@ -68,6 +68,8 @@ reasons! {
     NotFound = "not_found", "NOT_FOUND", 404, Keep, "Not Found";
     /// The method is known, and not allowed here. The answer names those that are in `Allow`.
     MethodNotAllowed = "method_not_allowed", "METHOD_NOT_ALLOWED", 405, Keep, "Method Not Allowed";
+    /// A request came in the clear to a port that speaks TLS.
+    PlainHttp = "plain_http", "PLAIN_HTTP", 400, Close, "Bad Request";
     /// A request head took longer than `limits.headers_timeout`.
     HeadersTimeout = "headers_timeout", "HEADERS_TIMEOUT", 408, Close, "Request Timeout";
     /// No byte of the body came for `limits.body_timeout`.
@@ -116,6 +118,10 @@ reasons! {
     SlowReader = "slow_reader", "SLOW_READER", 0, Silent, "Slow Reader";
     /// A flood of HTTP/2 frames or of cancelled streams: GOAWAY(ENHANCE_YOUR_CALM).
     Http2Abuse = "http2_abuse", "HTTP2_ABUSE", 0, Silent, "HTTP/2 Abuse";
+    /// The TLS handshake took longer than `tls.handshake_timeout`.
+    TlsHandshakeTimeout = "tls_handshake_timeout", "TLS_HANDSHAKE_TIMEOUT", 0, Silent, "TLS Handshake Timeout";
+    /// What came was no TLS, nothing that both sides speak, or without the certificate that is asked for.
+    TlsHandshakeFailed = "tls_handshake_failed", "TLS_HANDSHAKE_FAILED", 0, Silent, "TLS Handshake Failed";
     /// Nothing was in flight for `limits.idle_timeout`.
     Idle = "idle", "IDLE", 0, Silent, "Idle";
 }

@@ -68,6 +68,9 @@ fn rules(sources: &Sources, config: &Config) -> Rules {
     for file in &files {
         read.extend(beside(file));
     }
+    if let Some(tls) = config.tls.options(false) {
+        read.extend(tls.files().flat_map(certificate_file));
+    }
     let mut asked = Vec::new();
     for route in &config.routes {
         read.extend(route.upstream.tls().iter().flat_map(ClientOptions::files).flat_map(|file| beside(file)));
@@ -139,6 +142,20 @@ fn beside(file: &Path) -> Vec<PathBuf> {
     };
     let behind = file.canonicalize().ok();
     std::iter::once(file).chain(behind.as_deref()).map(folder).collect()
+}
+
+/// The folders that lead to a file which is replaced while it is in use: its own, the one that it is in behind
+/// symlinks, and where that is one of Kubernetes' (`..data`, which is put in place anew with each change), the one
+/// that holds them all.
+fn certificate_file(file: &Path) -> Vec<PathBuf> {
+    let mut folders = beside(file);
+    let volume = file.canonicalize().ok().and_then(|behind| {
+        let folder = behind.parent()?;
+        let is_version = folder.file_name()?.as_encoded_bytes().starts_with(b"..");
+        Some(folder.parent().filter(|volume| is_version && volume.parent().is_some())?.to_owned())
+    });
+    folders.extend(volume);
+    folders
 }
 
 /// A root, and behind a symlink the folder of what it leads to: a release is replaced by another

@@ -6,10 +6,10 @@ use std::time::Duration;
 use http::HeaderName;
 
 use super::{
-    AccessLog, AdminConfig, CompressionConfig, Config, Eviction, EvidenceConfig, FilesConfig, HostHeader,
-    Http2Config, LimitsConfig, LogConfig, LogFormat, LogLevel, OnRedisFailure, ProxyProtocol,
-    RateLimitBackend, RateLimitConfig, SandboxMode, SecurityHeadersConfig, ServerConfig, ServerMode,
-    SharedLimitConfig, ShutdownConfig, UpstreamOptions,
+    AccessLog, AdminConfig, ClientAuth, CompressionConfig, Config, Eviction, EvidenceConfig, FilesConfig,
+    HostHeader, Http2Config, LimitsConfig, LogConfig, LogFormat, LogLevel, MinVersion, OnRedisFailure,
+    ProxyProtocol, RateLimitBackend, RateLimitConfig, SandboxMode, SecurityHeadersConfig, ServerConfig,
+    ServerMode, SharedLimitConfig, ShutdownConfig, TlsConfig, UpstreamOptions,
 };
 use crate::client_address::TrustedProxies;
 use crate::limits::rate::KeyBy;
@@ -31,6 +31,16 @@ pub(super) fn blank() -> Config {
             sandbox: SandboxMode::Off,
         },
         admin: AdminConfig { host: any, port: None, allowed_hosts: None },
+        tls: TlsConfig {
+            cert: Vec::new(),
+            key: Vec::new(),
+            min_version: MinVersion::Tls12,
+            handshake_timeout: Duration::ZERO,
+            client_auth: ClientAuth::Off,
+            client_ca: Vec::new(),
+            redirect_port: None,
+            public_port: 0,
+        },
         limits: LimitsConfig {
             max_body_size: 0,
             max_url_length: 0,
@@ -142,6 +152,7 @@ pub(super) fn blank() -> Config {
             referrer_policy: None,
             content_security_policy: None,
             permissions_policy: None,
+            hsts: None,
         },
         routes: Vec::new(),
         checks: Vec::new(),

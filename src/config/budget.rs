@@ -8,7 +8,7 @@ use super::settings::Settings;
 use super::value::Value;
 use super::{Config, Target};
 use crate::evidence;
-use crate::memory::{PROBING, UPSTREAM, UPSTREAM_TLS, WAITING, WORKING};
+use crate::memory::{HANDSHAKE, PROBING, TLS, TLS_WORKING, UPSTREAM, UPSTREAM_TLS, WAITING, WORKING};
 use crate::net::admission::RESERVE;
 use crate::units::Size;
 
@@ -39,6 +39,8 @@ const SPARE_FILES: u64 = 128;
 /// What routes and switches ask for besides what the limits say.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Demand {
+    /// Clients are spoken to by TLS.
+    tls: bool,
     /// Some route is proxied.
     proxied: bool,
     /// Some of its upstreams speak TLS.
@@ -58,6 +60,7 @@ impl Demand {
         let leads = |wanted: fn(&Target) -> bool| config.routes.iter().any(|route| wanted(&route.target));
         let own = config.routes.iter().filter_map(|route| route.rate_limit.as_ref());
         Self {
+            tls: config.tls.is_on(),
             proxied: leads(|target| matches!(target, Target::Upstream(_))),
             upstream_tls: leads(
                 |target| matches!(target, Target::Upstream(urls) if urls.iter().any(|url| url.protocol.is_tls())),
@@ -97,6 +100,8 @@ pub struct WorstCase {
     pub in_flight: u64,
     /// Bytes of one HTTP/2 stream, without its body: windows, buffers and head.
     pub stream: u64,
+    /// Whether clients are spoken to by TLS.
+    pub tls: bool,
     /// Whether some route is proxied.
     pub proxied: bool,
     /// Whether TLS is spoken to some upstream.
@@ -120,6 +125,7 @@ impl WorstCase {
             connections: number("limits.max_connections"),
             in_flight: number("limits.max_in_flight"),
             stream: demand.stream,
+            tls: demand.tls,
             proxied: demand.proxied,
             upstream_tls: demand.upstream_tls,
             tracked_clients: if rate_limited { number("rate_limit.max_keys") } else { 0 }
@@ -142,10 +148,20 @@ impl WorstCase {
         (PROBES * PROBING).saturating_add(clients).saturating_add(compressors).saturating_add(self.evidence)
     }
 
+    /// Bytes of a connection that waits.
+    pub fn waiting(&self) -> u64 {
+        if self.tls { WAITING + TLS } else { WAITING }
+    }
+
+    /// Bytes of one at work.
+    pub fn working(&self) -> u64 {
+        self.waiting() + if self.tls { WORKING + TLS_WORKING } else { WORKING }
+    }
+
     /// The least that serves anybody: one request at a time, of the costliest kind.
     fn least(&self) -> u64 {
         let upstream = self.upstream();
-        let request = (WAITING + WORKING).saturating_add(self.stream).saturating_add(upstream);
+        let request = self.working().saturating_add(self.stream).saturating_add(upstream);
         // One client may have half, and bodies seven eighths.
         request.saturating_add(self.max_body_size).saturating_mul(2).saturating_mul(8) / 7
     }
@@ -176,7 +192,7 @@ impl WorstCase {
     }
 
     fn needed(&self) -> u64 {
-        let waiting = self.connections.saturating_mul(WAITING);
+        let waiting = self.connections.saturating_mul(self.waiting());
         self.set_aside().saturating_add(waiting).saturating_add(self.least())
     }
 }
@@ -215,8 +231,11 @@ impl fmt::Display for WorstCase {
             writeln!(f, "  {what:<44}{:>12}  (room for {whole})", Size(cost).to_string())
         };
         writeln!(f, "\nof what is shared")?;
-        share(f, "a connection that waits", WAITING)?;
-        share(f, "a connection at work", WAITING + WORKING)?;
+        share(f, "a connection that waits", self.waiting())?;
+        share(f, "a connection at work", self.working())?;
+        if self.tls {
+            share(f, "a TLS handshake, besides its connection", HANDSHAKE)?;
+        }
         share(f, "an HTTP/2 stream, besides its connection", self.stream)?;
         if self.proxied {
             share(f, "a request to an upstream, besides", self.upstream())?;
@@ -254,7 +273,8 @@ pub(super) fn decide(
     let free_files = machine.open_files.map_or(u64::MAX, |files| files.saturating_sub(SPARE_FILES) / share);
     if settings.is_auto("limits.max_connections") {
         let files = free_files;
-        let by_memory = WorstCase::of(settings, demand).shared() / 2 / WAITING;
+        let worst = WorstCase::of(settings, demand);
+        let by_memory = worst.shared() / 2 / worst.waiting();
         let count = MOST_CONNECTIONS.min(files).min(by_memory).max(LEAST_COUNT);
         settings.resolve("limits.max_connections", Value::Count(count));
         let files = machine.open_files.map_or("unlimited".to_owned(), |files| files.to_string());
@@ -272,7 +292,8 @@ pub(super) fn decide(
         ));
     }
     if settings.is_auto("limits.max_in_flight") {
-        let by_memory = WorstCase::of(settings, demand).shared() / (WAITING + WORKING);
+        let worst = WorstCase::of(settings, demand);
+        let by_memory = worst.shared() / worst.working();
         let by_files = if demand.descriptors { free_files } else { u64::MAX };
         let count = MOST_IN_FLIGHT.min(by_memory).min(by_files).max(LEAST_COUNT);
         settings.resolve("limits.max_in_flight", Value::Count(count));
@@ -374,7 +395,7 @@ fn over_budget(
             bytes => format!(" + {} for evidence", Size(bytes)),
         },
         worst.connections,
-        Size(WAITING),
+        Size(worst.waiting()),
         Size(worst.max_body_size),
         approximate(worst.least()),
         approximate(worst.needed()),

@@ -10,7 +10,7 @@ use super::routes::{RouteRow, Routes, checks, routes};
 use super::settings::{Chosen, Settings};
 use super::source::{Collected, Origin, Sources, collect};
 use super::value::Value;
-use super::{Config, LogFormat, RouteConfig, Target, keys, limits, production};
+use super::{Config, LogFormat, RouteConfig, Target, keys, limits, production, tls};
 
 /// A key, its value, and where it comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,6 +87,7 @@ pub fn load(sources: &Sources, machine: &Machine) -> Result<Loaded, ConfigErrors
     }
     without_effect(&settings, &config, &mut notes);
     limits::without_effect(&settings, &mut notes);
+    tls::check(&settings, &config, &mut errors);
     config.checks = checks(&check_tables, &mut errors);
     if !errors.is_empty() {
         return Err(ConfigErrors(errors));
@@ -118,7 +119,9 @@ pub fn reloadable_diff(old: &Loaded, new: &Loaded) -> Vec<&'static str> {
         .filter(|(new, old)| new.value != old.value && (!(new.auto && old.auto) || fewer(new.key)));
     let needs_restart = |key: &str| keys::find(key).is_some_and(|key| !key.reloadable);
     let checks = (old.config.checks != new.config.checks).then_some("[[check]]");
-    changed.map(|(new, _)| new.key).filter(|key| needs_restart(key)).chain(checks).collect()
+    // Another certificate is taken over; with none, the port would speak another protocol.
+    let switched = (old.config.tls.is_on() != new.config.tls.is_on()).then_some("tls.cert");
+    changed.map(|(new, _)| new.key).filter(|key| needs_restart(key)).chain(switched).chain(checks).collect()
 }
 
 /// Decides what `auto` comes to where it does not touch the memory budget.
@@ -224,6 +227,7 @@ fn without_effect(settings: &Settings, config: &Config, notes: &mut Vec<String>)
         ("evidence", "evidence.enabled", false),
         ("upstream", "upstream.url", proxied),
         ("files", "files.root", files),
+        ("tls", "tls.cert", false),
     ] {
         let is_off = |value: &Value| match value {
             Value::Off | Value::Bool(false) => true,

@@ -28,6 +28,7 @@ mod schema;
 mod settings;
 mod source;
 mod suggest;
+mod tls;
 mod value;
 
 pub use budget::{COMPRESSOR_COST, IDLE_PROCESS, TRACKED_CLIENT_COST, WorstCase, spare_files};

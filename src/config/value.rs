@@ -8,8 +8,8 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue, Method};
 
 use super::{
-    AccessLog, Algorithm, Eviction, Hidden, HostHeader, LogFormat, LogLevel, OnRedisFailure, ProxyProtocol,
-    RateLimitBackend, SandboxMode, ServerMode,
+    AccessLog, Algorithm, ClientAuth, Eviction, Hidden, HostHeader, LogFormat, LogLevel, MinVersion,
+    OnRedisFailure, ProxyProtocol, RateLimitBackend, SandboxMode, ServerMode,
 };
 use crate::client_address::TrustedProxies;
 use crate::handler::proxy::url::UpstreamUrl;
@@ -56,6 +56,8 @@ pub enum Value {
     Folder(PathBuf),
     /// A file.
     File(PathBuf),
+    /// Files.
+    Files(Vec<PathBuf>),
     /// A path of a URL, maybe with its query.
     UrlPath(String),
     /// Content codings.
@@ -123,6 +125,10 @@ impl fmt::Display for Value {
             Self::Hosts(value) => list(f, value, "any"),
             Self::Upstreams(value) => list(f, value, "none"),
             Self::Folder(value) | Self::File(value) => value.display().fmt(f),
+            Self::Files(value) => {
+                let shown: Vec<_> = value.iter().map(|path| path.display()).collect();
+                list(f, &shown, "off")
+            }
             Self::UrlPath(value) => f.write_str(value),
             Self::Algorithms(value) => list(f, value, "none"),
             Self::Text(value) => f.write_str(value),
@@ -160,6 +166,16 @@ macro_rules! numbers {
         }
     )*};
 }
+impl FromValue for Vec<PathBuf> {
+    fn from_value(value: &Value) -> Option<Self> {
+        match value {
+            Value::Files(paths) => Some(paths.clone()),
+            Value::Off => Some(Self::new()),
+            _ => None,
+        }
+    }
+}
+
 numbers!(u16, u32, u64, usize);
 
 macro_rules! plain {
@@ -245,5 +261,7 @@ choices! {
     RateLimitBackend { "local" => Local, "redis" => Redis }
     OnRedisFailure { "local" => Local, "refuse" => Refuse }
     SandboxMode { "off" => Off, "on" => On, "required" => Required }
+    MinVersion { "1.2" => Tls12, "1.3" => Tls13 }
+    ClientAuth { "off" => Off, "optional" => Optional, "required" => Required }
     AccessLog { "all" => All, "errors" => Errors, "off" => Off }
 }

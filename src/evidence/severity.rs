@@ -50,7 +50,11 @@ impl Severity {
             | Reason::BodyTimeout
             | Reason::SlowReader
             | Reason::TooManyConnectionsFromClient => Self::Medium,
-            Reason::NotFound
+            // By https where it was meant, and by those who do not believe the certificate.
+            Reason::PlainHttp
+            | Reason::TlsHandshakeFailed
+            | Reason::TlsHandshakeTimeout
+            | Reason::NotFound
             | Reason::RateLimited
             | Reason::ResponseTooLarge
             | Reason::UpstreamUnreachable

@@ -8,6 +8,7 @@ use crate::refusal::Refusal;
 pub mod body;
 mod catch_panic;
 pub mod fixed;
+pub mod https;
 pub mod proxy;
 pub mod router;
 pub mod routes;

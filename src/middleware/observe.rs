@@ -86,6 +86,7 @@ impl ObserveLayer {
             route: metrics.route_label(route),
             bytes_in: exchange.bytes_in(),
             bytes_out: report.bytes_out,
+            tls: exchange.tls,
             protocol: exchange.protocol,
             reason: report.reason,
             upstream: exchange.upstream().as_deref(),

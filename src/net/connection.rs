@@ -13,18 +13,20 @@ use std::task::Poll;
 use std::time::Duration;
 
 use hyper::server::conn::{http1 as hyper1, http2 as hyper2};
+use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::context::{ConnectionLimits, Context, Http2Limits};
 use super::http2::StreamExecutor;
 use super::park::{self, Woken};
+use super::secure::TlsStream;
 use super::send_watch::SendWatch;
 use super::service::Stack;
 use super::state::{ConnState, Order};
 use super::transport::Transport;
-use super::{detect, head, http1, http2, linger, proxy_protocol};
+use super::{detect, head, http1, http2, linger, proxy_protocol, secure};
 use crate::exchange::Scarce;
-use crate::memory::{Charge, Purpose, WORKING};
+use crate::memory::{Charge, Purpose};
 use crate::protocol::Protocol;
 use crate::refusal::{Reason, Refusal};
 
@@ -133,6 +135,63 @@ pub fn serve<T: Transport, S: Stack>(
     }
 }
 
+/// Serves a connection by TLS: what a client sends before it is agreed upon is no request.
+pub fn serve_secure<S: Stack>(
+    socket: TcpStream,
+    state: Arc<ConnState>,
+    context: Arc<Context>,
+    stack: Arc<S>,
+) -> impl Future<Output = ()> + Send {
+    let mut accepted = Some(socket);
+    async move {
+        let mut gauge = Gauge::open(&context);
+        let Some(socket) = accepted.take() else { return };
+        // In a box of its own, which is gone once there is a session.
+        let mut waiting = Box::pin(begin(socket, &state, &context, &mut gauge)).await;
+        while let Some(transport) = &mut waiting {
+            let woken = park::wait(transport, &state, &context).await;
+            let Some(transport) = waiting.take() else { return };
+            let held = (state.clone(), context.clone(), &*stack);
+            // The header of a proxy has come before.
+            let header_due = &mut false;
+            let work = awake(transport, woken, header_due, &mut gauge, held, &mut waiting);
+            Box::pin(work).await;
+        }
+    }
+}
+
+/// What comes before the first request of a TLS connection; `None` where none will.
+async fn begin(
+    mut socket: TcpStream,
+    state: &Arc<ConnState>,
+    context: &Arc<Context>,
+    gauge: &mut Gauge<'_>,
+) -> Option<TlsStream> {
+    let tls = context.tls.as_ref()?;
+    match secure::first(&mut socket, state, context, tls).await {
+        Ok(first) => match secure::handshake(socket, &first, state, context, tls).await {
+            Ok((stream, protocol)) => {
+                gauge.identify(protocol);
+                return Some(stream);
+            }
+            Err(secure::End::Refused(Some(stream), reason)) => {
+                context.refused(reason, state.peer().ip(), gauge.protocol);
+                linger(stream, &[], false, state).await;
+            }
+            Err(secure::End::Refused(None, reason)) => {
+                context.refused(reason, state.peer().ip(), gauge.protocol);
+            }
+            Err(secure::End::Closed) => {}
+        },
+        Err(secure::NoHello::Answered(refusal, came)) => {
+            refuse(socket, refusal, &came, state, context).await;
+        }
+        Err(secure::NoHello::Silent(reason)) => context.refused(reason, state.peer().ip(), gauge.protocol),
+        Err(secure::NoHello::Closed) => {}
+    }
+    None
+}
+
 /// Does what a connection was woken for. One that waits for a request again is left in `waiting`.
 async fn awake<T: Transport, S: Stack>(
     mut transport: T,
@@ -145,6 +204,10 @@ async fn awake<T: Transport, S: Stack>(
     let mut prefix = match woken {
         Woken::Bytes(bytes) => bytes,
         Woken::Closed | Woken::CloseIdle => return,
+        // What began under a record that is never whole.
+        Woken::Idle if state.head_since().is_some() => {
+            return refuse(transport, http1::headers_timeout(&context), &[], &state, &context).await;
+        }
         Woken::Idle => {
             context.refused(Reason::Idle, state.peer().ip(), gauge.protocol);
             return;
@@ -216,8 +279,14 @@ async fn awake<T: Transport, S: Stack>(
             drop(held);
         }
         match end {
-            http1::End::Idle(idle) => transport = idle,
-            http1::End::Resume(resumed, bytes) => (transport, prefix) = (resumed, bytes),
+            http1::End::Idle(idle) => {
+                transport = idle;
+                transport.rests();
+            }
+            http1::End::Resume(resumed, bytes) => {
+                (transport, prefix) = (resumed, bytes);
+                transport.rests();
+            }
             http1::End::Refused(transport, refusal, came) => {
                 return refuse(transport, refusal, &came, &state, &context).await;
             }
@@ -252,9 +321,9 @@ fn work(state: &Arc<ConnState>, context: &Context, protocol: Protocol) -> Result
         return Ok(None);
     }
     let charge = context.memory.open(state.share().cloned());
-    match charge.add(WORKING, Purpose::Work) {
+    match charge.add(context.working(), Purpose::Work) {
         Ok(()) => return Ok(Some(charge)),
-        Err(refusal) if context.memory.has_room(WORKING, Purpose::Work) => return Err(refusal),
+        Err(refusal) if context.memory.has_room(context.working(), Purpose::Work) => return Err(refusal),
         Err(_) => state.probes_only(Scarce::Memory, protocol),
     }
     Ok(None)

@@ -8,12 +8,13 @@ use http::{HeaderName, HeaderValue, header};
 
 use super::date;
 use super::penalty::PenaltyBox;
+use super::secure::Tls;
 use super::send_watch::SendLimits;
 use super::turns::Turns;
 use crate::client_address::TrustedProxies;
 use crate::evidence::{Evidence, Why};
 use crate::lifecycle::Lifecycle;
-use crate::memory::MemoryAccount;
+use crate::memory::{MemoryAccount, TLS, TLS_WORKING, WAITING, WORKING};
 use crate::protocol::Protocol;
 use crate::random;
 use crate::refusal::{Reason, Refusal};
@@ -94,6 +95,8 @@ pub struct Context {
     pub trusted: TrustedProxies,
     /// What begins a connection of theirs.
     pub proxy_protocol: ProxyProtocol,
+    /// What is spoken before HTTP; `None`: nothing.
+    pub tls: Option<Tls>,
     /// What connections and requests hold.
     pub memory: MemoryAccount,
     /// Who was slow when room was short.
@@ -135,6 +138,16 @@ impl ConnectionLimits {
 }
 
 impl Context {
+    /// Bytes that a connection holds while it waits.
+    pub fn waiting(&self) -> u64 {
+        if self.tls.is_some() { WAITING + TLS } else { WAITING }
+    }
+
+    /// Bytes that it holds besides while it is at work.
+    pub(super) fn working(&self) -> u64 {
+        if self.tls.is_some() { WORKING + TLS_WORKING } else { WORKING }
+    }
+
     /// Whether a connection from `peer` may begin with a PROXY header.
     pub(super) fn expects_header_of(&self, peer: IpAddr) -> bool {
         // SECURITY: anybody else would choose its own address.

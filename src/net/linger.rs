@@ -34,6 +34,7 @@ pub async fn close<T: Transport>(mut io: T, last: &[u8], more: bool) {
     if !matches!(timeout(MAX_GAP, io.shutdown()).await, Ok(Ok(()))) {
         return;
     }
+    io.discards();
     let mut left = MAX_BYTES;
     let mut gap = if more { MAX_GAP } else { Duration::ZERO };
     while left > 0 {

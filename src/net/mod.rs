@@ -28,6 +28,7 @@ pub mod progress;
 pub(crate) mod proxy_protocol;
 mod rare;
 pub mod registry;
+pub mod secure;
 pub mod send_watch;
 mod service;
 mod stamp;

@@ -101,6 +101,19 @@ fn patience(state: &ConnState, deadline: Instant) -> (Instant, Woken) {
     }
 }
 
+/// When a request has begun of which nothing can be seen yet.
+fn begun<T: Transport>(transport: &T, state: &ConnState) -> Option<Instant> {
+    if !T::HOLDS_PARTS {
+        return None;
+    }
+    match transport.holds_part() {
+        true => state.head_begins(),
+        // It was no part of one.
+        false => state.head_ends(),
+    }
+    state.head_since()
+}
+
 impl<T: Transport> Future for Wait<'_, T> {
     type Output = Woken;
 
@@ -109,7 +122,10 @@ impl<T: Transport> Future for Wait<'_, T> {
         if let Poll::Ready(woken) = look(*transport, state, cx) {
             return Poll::Ready(woken);
         }
-        let (at, woken) = patience(state, state.idle_since() + limits.patience(state.requests()));
+        let (at, woken) = match begun(*transport, state) {
+            Some(since) => (since + limits.headers_timeout, Woken::Idle),
+            None => patience(state, state.idle_since() + limits.patience(state.requests())),
+        };
         if Instant::now() < at {
             state.wake_at(at);
             return Poll::Pending;

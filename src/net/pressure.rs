@@ -16,7 +16,7 @@ use super::context::Context;
 use super::eviction::{SILENT, SLOW_HEAD};
 use super::registry::Registry;
 use super::state::{ConnState, Order};
-use crate::memory::{MemoryAccount, Purpose, WAITING, WORKING};
+use crate::memory::{MemoryAccount, Purpose};
 use crate::places::Places;
 use crate::protocol::Protocol;
 use crate::refusal::Reason;
@@ -62,7 +62,8 @@ impl Relief {
 
     fn look(&self) {
         let connections = self.registry.connections();
-        let span = if self.memory.has_room(WORKING, Purpose::Waiting) { SPAN } else { SPAN_FULL };
+        let span =
+            if self.memory.has_room(self.context.working(), Purpose::Waiting) { SPAN } else { SPAN_FULL };
         // Everybody is looked at in every round: a pace is known by the second look.
         let mut slow: Vec<_> = connections
             .iter()
@@ -88,7 +89,7 @@ impl Relief {
                 connection.order(Order::GoAway);
                 connection.order(Order::CloseIdle);
                 self.context.metrics.connection_evicted();
-                bytes = bytes.saturating_sub(WAITING);
+                bytes = bytes.saturating_sub(self.context.waiting());
             }
         }
         let mut places = self.places.scarce_by();
@@ -109,7 +110,7 @@ impl Relief {
                 self.context.penalties.put(client.into());
             }
             connection.order(Order::Abort);
-            bytes = bytes.saturating_sub(WORKING);
+            bytes = bytes.saturating_sub(self.context.working());
             places = places.saturating_sub(usize::try_from(connection.in_flight()).unwrap_or(usize::MAX));
         }
     }

@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use atomic_waker::AtomicWaker;
 use tokio::sync::Notify;
@@ -24,6 +24,8 @@ pub(super) struct Announced {
 #[derive(Debug, Default)]
 pub(super) struct Rare {
     pub(super) announced: OnceLock<Announced>,
+    /// What upstreams are told of its client's certificate.
+    pub(super) certificate: OnceLock<Arc<str>>,
     /// Whoever writes to an upgraded socket: it may be another task than the one that reads.
     pub(super) writer: AtomicWaker,
     pub(super) left: Notify,

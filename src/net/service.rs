@@ -19,6 +19,7 @@ use super::context::Context;
 use super::date;
 use super::http2::Streams;
 use super::outgoing::{ConnBody, Running};
+use super::secure;
 use super::send_watch::SendLimits;
 use super::state::{ConnState, Order};
 use super::upload::Upload;
@@ -96,6 +97,10 @@ pub(super) fn exchange<B>(
     let client = trusted.client(peer.ip(), request.headers());
     let mut exchange = Exchange::new(peer, client, protocol, started);
     exchange.trusted_peer = trusted.trusts(peer.ip());
+    exchange.tls = state.tls.version();
+    if exchange.tls.is_some() {
+        exchange.client_certificate = secure::certificate(state);
+    }
     exchange.probe_only = state.probe_only();
     exchange.share = state.share().cloned();
     exchange.promised = (state.accepted_in_drain && number == 1)

@@ -14,6 +14,7 @@ pub use super::order::Order;
 use super::progress::Progress;
 use super::rare::{Announced, Rare};
 use super::registry::Entry;
+use super::secure::Spoken;
 use super::send_watch::SendLimits;
 use super::stamp::Stamp;
 use crate::exchange::Scarce;
@@ -50,10 +51,12 @@ pub struct ConnState {
     written: AtomicU64,
     /// 0, or 1 + what is scarce.
     probe_only: AtomicU8,
+    /// Whether it speaks TLS, and which.
+    pub tls: Spoken,
     /// How far its client gets.
     pub progress: Progress,
     permits: Permits,
-    rare: OnceLock<Box<Rare>>,
+    pub(super) rare: OnceLock<Box<Rare>>,
     entry: Entry,
 }
 
@@ -77,6 +80,7 @@ impl ConnState {
             idle_since: AtomicU64::new(0),
             written: AtomicU64::new(0),
             probe_only: AtomicU8::new(0),
+            tls: Spoken::default(),
             progress: Progress::default(),
             permits,
             rare: OnceLock::new(),
@@ -85,7 +89,7 @@ impl ConnState {
     }
 
     /// What it has come to that few do.
-    fn rare(&self) -> &Rare {
+    pub(super) fn rare(&self) -> &Rare {
         self.rare.get_or_init(Box::default)
     }
 

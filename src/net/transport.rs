@@ -1,4 +1,4 @@
-//! What a connection runs over: a TCP socket, later TLS on one, in tests a pipe in memory.
+//! What a connection runs over: a TCP socket, TLS on one ([`super::secure`]), in tests a pipe in memory.
 
 use std::fs::File;
 use std::io;
@@ -22,6 +22,23 @@ pub trait Transport: AsyncRead + AsyncWrite + Unpin + Send + 'static {
     /// Whether something waits to be read, were it the end. The system itself is asked, where there is
     /// one: what the runtime knows of a socket is as old as its last look at all of them.
     fn has_input(&self) -> bool;
+
+    /// Whether it may hold such a part.
+    const HOLDS_PARTS: bool = false;
+
+    /// Whether a part of something has been read that cannot be given out before the rest has come.
+    fn holds_part(&self) -> bool {
+        false
+    }
+
+    /// Gives back the buffers that it can do without: nothing is expected for a while.
+    fn rests(&mut self) {}
+
+    /// What was being sent ends where it should not: the end of the stream must not look like its own.
+    fn is_cut_off(&mut self) {}
+
+    /// From now on, what is read is thrown away, and need not be understood.
+    fn discards(&mut self) {}
 
     /// Writes what more will follow at once, so that the system need not send it by itself.
     fn poll_write_more(&mut self, bytes: &[u8], cx: &mut Context<'_>) -> Poll<io::Result<usize>> {

@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::exchange::Scarce;
 use crate::lifecycle::Phase;
-use crate::memory::{Purpose, WAITING};
+use crate::memory::Purpose;
 use crate::net::Stack;
 use crate::net::admission::{Admission, Admitted, RESERVE};
 use crate::net::connection;
@@ -19,6 +19,7 @@ use crate::net::eviction;
 use crate::net::linger;
 use crate::net::listener::Listener;
 use crate::net::registry::Registry;
+use crate::net::secure::ALERT;
 use crate::net::state::ConnState;
 use crate::net::turns::Fair;
 use crate::protocol::Protocol;
@@ -102,15 +103,16 @@ impl<S: Stack> Acceptor<S> {
         // What a connection holds before it says anything is little, and there is room for it unless
         // those at work leave none.
         let held = self.context.memory.open(permits.share().cloned());
-        let (held, probe_only) = match (probe_only, held.add(WAITING, Purpose::Waiting)) {
+        let waiting = self.context.waiting();
+        let (held, probe_only) = match (probe_only, held.add(waiting, Purpose::Waiting)) {
             (true, _) => (None, Some(Scarce::Connections)),
             (false, Ok(())) => (Some(held), None),
             // There is room, but not for this client.
-            (false, Err(refusal)) if self.context.memory.has_room(WAITING, Purpose::Waiting) => {
+            (false, Err(refusal)) if self.context.memory.has_room(waiting, Purpose::Waiting) => {
                 return self.refuse(stream, peer, refusal, told);
             }
             (false, Err(_)) if self.displace() => {
-                held.add_in_exchange(WAITING);
+                held.add_in_exchange(waiting);
                 (Some(held), None)
             }
             (false, Err(_)) => (None, Some(Scarce::Memory)),
@@ -128,7 +130,11 @@ impl<S: Stack> Acceptor<S> {
             state.probes_only(scarce, Protocol::Unknown);
         }
         let (context, stack) = (self.context.clone(), self.stack.clone());
-        tokio::spawn(task(stream, state, context, stack));
+        if context.tls.is_some() {
+            tokio::spawn(secure_task(stream, state, context, stack));
+        } else {
+            tokio::spawn(task(stream, state, context, stack));
+        }
         if probe_only.is_some() {
             self.reserved = self.reserved.wrapping_add(1);
             // They have a turn before so many come that the first would have to make room in the reserve.
@@ -148,7 +154,11 @@ impl<S: Stack> Acceptor<S> {
     }
 
     fn refuse(&self, stream: TcpStream, peer: SocketAddr, refusal: Refusal, told: &Arc<Semaphore>) {
-        let bytes = self.context.refuse(refusal, peer.ip(), Protocol::Unknown, &[]);
+        let mut bytes = self.context.refuse(refusal, peer.ip(), Protocol::Unknown, &[]);
+        if self.context.tls.is_some() {
+            // What it would understand comes after a handshake, which is more than it is to have.
+            bytes = ALERT.to_vec();
+        }
         // Closed here, with its reason untold, where too many are being told theirs.
         let Ok(permit) = told.clone().try_acquire_owned() else { return };
         tokio::spawn(async move {
@@ -173,6 +183,17 @@ fn task<S: Stack>(
 ) -> Fair<impl Future<Output = ()> + Send> {
     let turns = context.turns.clone();
     turns.fair(state.clone(), connection::serve(stream, state, context, stack))
+}
+
+/// Likewise of one that speaks TLS.
+fn secure_task<S: Stack>(
+    stream: TcpStream,
+    state: Arc<ConnState>,
+    context: Arc<Context>,
+    stack: Arc<S>,
+) -> Fair<impl Future<Output = ()> + Send> {
+    let turns = context.turns.clone();
+    turns.fair(state.clone(), connection::serve_secure(stream, state, context, stack))
 }
 
 #[cfg(test)]

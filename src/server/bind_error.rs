@@ -12,7 +12,7 @@ use crate::tls::TlsError;
 pub enum BindError {
     /// The socket could not be bound: in use, not permitted, not ours.
     Listen {
-        /// `server` or `admin`.
+        /// `server`, `admin` or `tls`.
         section: &'static str,
         /// Where.
         address: SocketAddr,
@@ -23,6 +23,8 @@ pub enum BindError {
     Thread(io::Error),
     /// What a route needs is not there.
     Route(RouteError),
+    /// A certificate, key or CA is no good: each with the key that names it.
+    Tls(Vec<(&'static str, TlsError)>),
     /// What is needed to ask for shared rate limits is not there.
     SharedLimit(TlsError),
     /// What is said of `evidence.storage` does not do.
@@ -32,11 +34,21 @@ pub enum BindError {
 impl fmt::Display for BindError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Listen { section: "tls", address, error } => {
+                write!(f, "cannot listen on {address} (server.host and tls.redirect_port): {error}")
+            }
             Self::Listen { section, address, error } => {
                 write!(f, "cannot listen on {address} ({section}.host and {section}.port): {error}")
             }
             Self::Thread(error) => write!(f, "cannot start a thread: {error}"),
             Self::Route(error) => error.fmt(f),
+            Self::Tls(faults) => {
+                let mut faults = faults.iter();
+                if let Some((key, error)) = faults.next() {
+                    write!(f, "{key}: {error}")?;
+                }
+                faults.try_for_each(|(key, error)| write!(f, "\n{key}: {error}"))
+            }
             Self::SharedLimit(error) => write!(f, "rate_limit.redis_ca: {error}"),
             Self::Evidence(problem) => f.write_str(problem),
         }
@@ -48,6 +60,7 @@ impl std::error::Error for BindError {
         match self {
             Self::Listen { error, .. } | Self::Thread(error) => Some(error),
             Self::Route(error) => Some(error),
+            Self::Tls(faults) => faults.first().map(|(_, error)| error as _),
             Self::SharedLimit(error) => Some(error),
             Self::Evidence(_) => None,
         }

@@ -11,10 +11,12 @@ use axum::Router;
 
 use super::bind_error::BindError;
 use super::limiting::{rule, shared_limits};
+use super::ports::{admin_port, main_port, redirect_port};
 use super::reload::{Reload, Reloader, apply_access_log, level};
 use super::routes::{CompressionPermits, Immortals, Planner};
-use super::running::{BoundServer, Port};
+use super::running::BoundServer;
 use super::stack::Shared;
+use super::tls::Certificates;
 use super::{Outcome, checks, evidence, housekeeping};
 use crate::admin::page::{About, Page, Settings};
 use crate::admin::{AdminState, Texts};
@@ -24,20 +26,13 @@ use crate::handler::routes::Routes;
 use crate::handler::welcome::{self, AdminPlace, LimitRow, WelcomeState};
 use crate::lifecycle::readiness::{Check, Readiness};
 use crate::lifecycle::{self};
-use crate::limits::headers::HeaderLimits;
 use crate::limits::host::AllowedHosts;
 use crate::limits::rate::{Backend, RateLimiter, RouteLimiters};
-use crate::limits::url_length::MaxUrlLength;
 use crate::memory::MemoryAccount;
 use crate::middleware::compression::RouteCompressors;
-use crate::net::admission::Admission;
-use crate::net::context::{ConnectionLimits, Context, HeadLimits, Http2Limits, ProxyProtocol};
 use crate::net::inherited::Inherited;
-use crate::net::listener::{self, Listener};
-use crate::net::penalty::PenaltyBox;
+use crate::net::listener;
 use crate::net::registry::Registry;
-use crate::net::send_watch::SendLimits;
-use crate::net::turns::Turns;
 use crate::places::Places;
 use crate::resolve::Resolver;
 use crate::sandbox;
@@ -55,11 +50,12 @@ pub struct Builder {
     reload: Option<Reload>,
     listener: Option<Given>,
     admin_listener: Option<Given>,
+    redirect_listener: Option<Given>,
 }
 
 /// A socket that listens.
 #[derive(Debug)]
-enum Given {
+pub(super) enum Given {
     /// Opened for this server.
     Own(TcpListener),
     /// Whoever opened it may still hold it.
@@ -79,6 +75,7 @@ impl Given {
 pub struct Bound {
     server: Given,
     admin: Option<Given>,
+    redirect: Option<Given>,
 }
 
 impl fmt::Debug for Builder {
@@ -143,6 +140,7 @@ impl Builder {
     #[must_use]
     pub fn bound(mut self, bound: Bound) -> Self {
         (self.listener, self.admin_listener) = (Some(bound.server), bound.admin);
+        self.redirect_listener = bound.redirect;
         self
     }
 
@@ -237,6 +235,10 @@ impl Builder {
                 })
             })
         });
+        let certificates = Certificates::read(&config, &metrics).map_err(|faults| {
+            BindError::Tls(faults.into_iter().map(|(part, error)| (part.key(), error)).collect())
+        })?;
+        let certificates = certificates.map(Arc::new);
         let planner = Planner {
             app,
             resolver,
@@ -245,6 +247,7 @@ impl Builder {
             compressors: compressors.clone(),
             compression_permits: CompressionPermits::default(),
             immortals: Immortals::default(),
+            is_secure: certificates.is_some(),
         };
         let limit_backend = Backend::new(&metrics);
         limit_backend.configure(shared_limits(&config).map_err(BindError::SharedLimit)?);
@@ -267,11 +270,14 @@ impl Builder {
             allowed_hosts: AllowedHosts::new(config.limits.allowed_hosts.clone()),
         };
         let registry = Registry::default();
-        let main = main_port(&config, &shared, self.listener, spare_files(&config, &machine))?;
+        let spare_files = spare_files(&config, &machine);
+        let main = main_port(&config, &shared, self.listener, spare_files, certificates.as_deref())?;
+        let redirect = redirect_port(&config, &shared, self.redirect_listener, &main.admission)?;
         let admin = admin_port(&config, &shared, self.admin_listener)?;
         let housekeeping = tokio::spawn(housekeeping::keep(shared.clone(), readiness.clone(), pipe.clone()));
         let settings = self.settings;
-        let reloader = Reloader { source: self.reload, shared: shared.clone(), log, planner, settings };
+        let reloader =
+            Reloader { source: self.reload, shared: shared.clone(), log, planner, certificates, settings };
         // There can be very many, and all that is asked of them from here on is in the table.
         config.routes = Vec::new();
         Ok(BoundServer {
@@ -282,6 +288,7 @@ impl Builder {
             registry,
             main,
             admin,
+            redirect,
             reloader,
             cold,
             housekeeping,
@@ -329,7 +336,11 @@ pub fn listen(config: &Config, given: Inherited) -> Result<Bound, BindError> {
             Some(bound("admin", given, address)?)
         }
     };
-    Ok(Bound { server, admin })
+    let redirect = match config.tls.redirect_port.filter(|_| config.tls.is_on()) {
+        None => None,
+        Some(port) => Some(bound("tls", None, SocketAddr::new(config.server.host, port))?),
+    };
+    Ok(Bound { server, admin, redirect })
 }
 
 fn logs(config: &Config) -> io::Result<(LogPipe, AccessLog, Option<LogControl>)> {
@@ -346,74 +357,11 @@ fn logs(config: &Config) -> io::Result<(LogPipe, AccessLog, Option<LogControl>)>
     Ok((pipe, access_log, log))
 }
 
-/// On the socket that was `given`, else on one of our own.
-fn listener_of(
-    section: &'static str,
-    address: SocketAddr,
-    given: Option<Given>,
-) -> Result<Listener, BindError> {
-    let listener = match given {
-        None => Listener::bind(address),
-        Some(Given::Own(socket)) => Listener::own(socket),
-        Some(Given::Shared(socket)) => Listener::adopt(socket),
-    };
-    listener.map_err(|error| BindError::Listen { section, address, error })
-}
-
-fn main_port(
-    config: &Config,
-    shared: &Shared,
-    given: Option<Given>,
-    spare_files: usize,
-) -> Result<Port, BindError> {
-    let limits = &config.limits;
-    let listener = listener_of("server", SocketAddr::new(config.server.host, config.server.port), given)?;
-    let trusted = config.server.trusted_proxies.clone();
-    let admission =
-        Admission::new(limits.max_connections, limits.max_connections_per_ip, trusted).within(spare_files);
-    Ok(Port {
-        listener,
-        admission,
-        context: Arc::new(Context {
-            proxy_protocol: config.server.proxy_protocol,
-            ..context(config, shared, limits.max_requests_per_connection)
-        }),
-    })
-}
-
-/// Scrapers and people: few, and each no more than it needs.
-const ADMIN_CONNECTIONS: usize = 64;
-
-fn admin_port(config: &Config, shared: &Shared, given: Option<Given>) -> Result<Option<Port>, BindError> {
-    let Some(port) = config.admin.port else { return Ok(None) };
-    let listener = listener_of("admin", SocketAddr::new(config.admin.host, port), given)?;
-    let admission = Admission::new(ADMIN_CONNECTIONS, None, config.server.trusted_proxies.clone());
-    let context = Arc::new(Context {
-        // Those few connections are part of what the process itself holds.
-        memory: MemoryAccount::new(u64::MAX),
-        ..context(config, shared, config.limits.max_requests_per_connection)
-    });
-    Ok(Some(Port { listener, admission, context }))
-}
-
-fn head_limits(config: &Config) -> HeadLimits {
-    let url = MaxUrlLength(config.limits.max_url_length);
-    let fields = HeaderLimits { count: config.limits.max_header_count, size: config.limits.max_header_size };
-    HeadLimits {
-        url_length: url.0,
-        fields_size: fields.size,
-        fields_count: fields.count,
-        url_too_long: url.refusal(),
-        fields_too_large: fields.too_large(),
-        too_many_fields: fields.too_many(),
-    }
-}
-
 /// Time-outs that are never meant to fire, as spans that can be added to any moment: a program may
 /// well have set `Duration::MAX`.
 fn finite(mut config: Config) -> Config {
     const A_CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
-    let Config { limits, shutdown, .. } = &mut config;
+    let Config { limits, shutdown, tls, .. } = &mut config;
     for duration in [
         &mut limits.request_timeout,
         &mut limits.headers_timeout,
@@ -421,43 +369,11 @@ fn finite(mut config: Config) -> Config {
         &mut limits.body_timeout,
         &mut limits.write_timeout,
         &mut limits.max_connection_age,
+        &mut tls.handshake_timeout,
         &mut shutdown.drain_delay,
         &mut shutdown.drain_timeout,
     ] {
         *duration = (*duration).min(A_CENTURY);
     }
     config
-}
-
-fn context(config: &Config, shared: &Shared, max_requests: u64) -> Context {
-    let (limits, http2) = (&config.limits, &config.http2);
-    Context {
-        limits: ConnectionLimits {
-            headers_timeout: limits.headers_timeout,
-            idle_timeout: limits.idle_timeout,
-            send: SendLimits { timeout: limits.write_timeout, min_rate: limits.min_send_rate },
-            max_requests,
-            max_age: limits.max_connection_age,
-            head: head_limits(config),
-            http2: http2.enabled.then_some(Http2Limits {
-                max_concurrent_streams: http2.max_concurrent_streams,
-                max_local_error_resets: http2.max_local_error_resets,
-                max_cancelled_streams: http2.max_cancelled_streams,
-                stream_window: http2.stream_window,
-                connection_window: http2.connection_window,
-                send_buffer: http2.send_buffer,
-            }),
-        },
-        trusted: config.server.trusted_proxies.clone(),
-        memory: shared.memory.clone(),
-        penalties: PenaltyBox::default(),
-        turns: Turns::default(),
-        // Only the main listener stands behind proxies.
-        proxy_protocol: ProxyProtocol::Off,
-        lifecycle: shared.lifecycle.clone(),
-        metrics: shared.metrics.clone(),
-        evidence: shared.evidence.clone(),
-        access_log: shared.access_log.clone(),
-        request_id_header: config.server.request_id_header.clone(),
-    }
 }

@@ -11,12 +11,14 @@ pub(crate) mod fuzzing;
 mod housekeeping;
 mod limit_rows;
 mod limiting;
+mod ports;
 mod pulse;
 mod reload;
 mod routes;
 mod running;
 mod setting_rows;
 mod stack;
+mod tls;
 
 pub use bind_error::BindError;
 pub use builder::{Bound, Builder, listen};

@@ -8,6 +8,7 @@ use tracing::level_filters::LevelFilter;
 use super::limiting::{rule, shared_limits};
 use super::routes::Planner;
 use super::stack::Shared;
+use super::tls::Certificates;
 use crate::admin::page::Settings;
 use crate::body::BoxError;
 use crate::config::{Config, LogLevel};
@@ -26,6 +27,7 @@ pub(super) struct Reloader {
     pub(super) log: Option<LogControl>,
     pub(super) planner: Planner,
     pub(super) settings: Settings,
+    pub(super) certificates: Option<Arc<Certificates>>,
 }
 
 impl fmt::Debug for Reloader {
@@ -55,7 +57,12 @@ impl Reloader {
                     tracing::warn!(%settings, "configuration reloaded; these settings need a restart");
                 }
             }
-            Err(error) => tracing::error!(%error, "configuration not reloaded; the old one is kept"),
+            Err(error) => {
+                if let Some(certificates) = &self.certificates {
+                    certificates.not_reloaded();
+                }
+                tracing::error!(%error, "configuration not reloaded; the old one is kept");
+            }
         }
     }
 
@@ -69,6 +76,9 @@ impl Reloader {
         self.shared.allowed_hosts.replace(config.limits.allowed_hosts.clone());
         let level = level(config.log.level);
         apply_access_log(&self.shared.access_log, config);
+        if let Some(certificates) = &self.certificates {
+            certificates.reload(config);
+        }
         if let Some(log) = &self.log {
             log.set_level(level);
         }

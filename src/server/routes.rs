@@ -63,6 +63,8 @@ pub(super) struct Planner {
     pub(super) compression_permits: CompressionPermits,
     /// Values of fields, each given up to the end of the process only once.
     pub(super) immortals: Immortals,
+    /// Whether all of this goes by TLS.
+    pub(super) is_secure: bool,
 }
 
 impl fmt::Debug for Planner {
@@ -192,7 +194,10 @@ impl Planner {
         alike: &mut Alike,
     ) -> Policy {
         let (methods, allow) = alike.methods(&limits.allowed_methods);
-        let made = || fields(headers).map(|(name, value)| (name, self.immortals.of(&value))).collect();
+        let made = || {
+            let fields = fields(headers, self.is_secure);
+            fields.map(|(name, value)| (name, self.immortals.of(&value))).collect()
+        };
         let fields = match alike.fields.get(headers) {
             Some(same) => same.clone(),
             None => alike.fields.entry(headers.clone()).or_insert_with(|| Arc::new(made())).clone(),
@@ -345,6 +350,7 @@ mod tests {
             compressors: RouteCompressors::default(),
             compression_permits: CompressionPermits::default(),
             immortals: Immortals::default(),
+            is_secure: false,
         }
     }
 

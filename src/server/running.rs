@@ -50,6 +50,7 @@ pub struct BoundServer {
     pub(super) registry: Registry,
     pub(super) main: Port,
     pub(super) admin: Option<Port>,
+    pub(super) redirect: Option<Port>,
     pub(super) reloader: Reloader,
     pub(super) cold: Option<Cold>,
     pub(super) housekeeping: JoinHandle<()>,
@@ -77,6 +78,11 @@ impl BoundServer {
     /// Where the admin endpoints listen, if on a port of their own.
     pub fn admin_addr(&self) -> Option<SocketAddr> {
         self.admin.as_ref().map(|port| port.listener.address())
+    }
+
+    /// Where plain HTTP is redirected from, if it is.
+    pub fn redirect_addr(&self) -> Option<SocketAddr> {
+        self.redirect.as_ref().map(|port| port.listener.address())
     }
 
     /// Serves until SIGTERM or SIGINT, and drains. SIGHUP reads the configuration again.
@@ -132,6 +138,7 @@ impl BoundServer {
     async fn serve(self, events: mpsc::Receiver<Event>, mut hangups: mpsc::Receiver<()>) -> Outcome {
         let address = self.local_addr();
         let admin_address = self.admin_addr();
+        let redirect_address = self.redirect_addr();
         let Self {
             config,
             writer,
@@ -140,6 +147,7 @@ impl BoundServer {
             registry,
             main,
             admin,
+            redirect,
             reloader,
             cold,
             housekeeping,
@@ -172,6 +180,15 @@ impl BoundServer {
         // What waits in the listener's queue meanwhile is answered by what was found.
         shared.limit_backend.settle(FIRST_WORDS).await;
         acceptors.spawn(acceptor(main, app, &registry).run(stopped.clone()));
+        if let Some(port) = redirect {
+            // Its connections are among all others, and go with them.
+            background.spawn(port.context.turns.clone().run());
+            let to_https = stack::redirect(&config, &shared);
+            acceptors.spawn(acceptor(port, to_https, &registry).run(stopped.clone()));
+        }
+        if let Some(certificates) = reloader.certificates.clone() {
+            background.spawn(certificates.watch());
+        }
         // Operators may look on while the rest drains.
         let (admin_stop, admin_stopped) = watch::channel(false);
         let admin_registry = Registry::default();
@@ -184,7 +201,12 @@ impl BoundServer {
         }
         let checks = tokio::spawn(async move { readiness.watch().await });
         writer.apply(Event::Listening);
-        tracing::info!(%address, admin_address = admin_address.map(tracing::field::display), "listening");
+        tracing::info!(
+            %address,
+            admin_address = admin_address.map(tracing::field::display),
+            redirect_address = redirect_address.map(tracing::field::display),
+            "listening"
+        );
         let status = format!("serving on {address}");
         service_manager::ready(&status);
         let keep_alive = tokio::spawn(service_manager::keep_alive());

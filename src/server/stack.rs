@@ -11,6 +11,7 @@ use crate::admin::page::Page;
 use crate::check::CheckLayer;
 use crate::config::{Config, SecurityHeadersConfig};
 use crate::evidence::Evidence;
+use crate::handler::https::ToHttps;
 use crate::handler::router::AppHandler;
 use crate::handler::routes::{Dispatch, RouteLayer, Routes};
 use crate::lifecycle::Lifecycle;
@@ -122,7 +123,7 @@ pub(crate) fn main(config: &Config, shared: &Shared) -> impl Stack {
             memory: Some(shared.memory.clone()),
         },
         // Closest to the handler, so that they see what it set.
-        SecurityHeadersLayer::new(fields(&config.security_headers)),
+        SecurityHeadersLayer::new(fields(&config.security_headers, config.tls.is_on())),
         // Outside of the next, which counts what the application said.
         CompressionLayer(shared.compressors.clone()),
         ResponseSizeLayer(limits.max_response_size),
@@ -154,9 +155,40 @@ pub(crate) fn admin(config: &Config, shared: &Shared, page: AppHandler) -> impl 
     Stages { outer, answer, inner }.before(page)
 }
 
+/// Everything between a connection of `tls.redirect_port` and the word where to go.
+pub(crate) fn redirect(config: &Config, shared: &Shared) -> impl Stack {
+    let outer = (
+        RequestIdLayer::new(immortal_name(&config.server.request_id_header)),
+        ObserveLayer::new(shared.metrics.clone(), shared.access_log.clone())
+            .with_evidence(shared.evidence.clone()),
+    );
+    let answer = AnswerLayer::new(shared.metrics.clone(), shared.evidence.clone());
+    let inner = (
+        CheckLayer(Framing),
+        // Who asks here for what operators see is sent on like anybody else.
+        EndpointsLayer { state: shared.admin.clone(), probes_only: true, evidence: None },
+        CheckLayer((
+            DrainGate(shared.lifecycle.clone()),
+            ReserveGate { max_connections: config.limits.max_connections },
+            // A redirect to any host would lend our name to others.
+            shared.allowed_hosts.clone(),
+            MaxUrlLength(config.limits.max_url_length),
+        )),
+        // Of a body, nothing is read.
+        RequestTimeoutLayer(config.limits.request_timeout),
+    );
+    Stages { outer, answer, inner }.before(ToHttps { port: config.tls.public_port })
+}
+
 /// The fields that `security_headers.*` adds.
-pub(super) fn fields(set: &SecurityHeadersConfig) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
-    use http::header::{CONTENT_SECURITY_POLICY, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS};
+pub(super) fn fields(
+    set: &SecurityHeadersConfig,
+    is_secure: bool,
+) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
+    use http::header::{
+        CONTENT_SECURITY_POLICY, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS,
+        X_FRAME_OPTIONS,
+    };
     let permissions = HeaderName::from_static("permissions-policy");
     let nosniff = set.nosniff.then_some(HeaderValue::from_static("nosniff"));
     let fields = [
@@ -165,6 +197,8 @@ pub(super) fn fields(set: &SecurityHeadersConfig) -> impl Iterator<Item = (Heade
         (REFERRER_POLICY, set.referrer_policy.clone()),
         (CONTENT_SECURITY_POLICY, set.content_security_policy.clone()),
         (permissions, set.permissions_policy.clone()),
+        // Plain HTTP must not tell it (RFC 6797 section 7.2).
+        (STRICT_TRANSPORT_SECURITY, set.hsts.clone().filter(|_| is_secure)),
     ];
     let enabled = set.enabled;
     fields.into_iter().filter(move |_| enabled).filter_map(|(name, value)| Some((name, value?)))

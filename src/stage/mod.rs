@@ -279,6 +279,7 @@ macro_rules! in_turn {
     };
 }
 in_turn!(A 0 C 1; 1 0);
+in_turn!(A 0 C 1 D 2 E 3; 3 2 1 0);
 in_turn!(A 0 C 1 D 2 E 3 F 4; 4 3 2 1 0);
 in_turn!(A 0 C 1 D 2 E 3 F 4 G 5 H 6 I 7 J 8 K 9 L 10; 10 9 8 7 6 5 4 3 2 1 0);
 

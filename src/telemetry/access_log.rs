@@ -15,7 +15,7 @@ use super::log::LogFormat;
 use super::log_pipe::LogPipe;
 use super::text;
 use crate::client_address::write_address;
-use crate::protocol::Protocol;
+use crate::protocol::{Protocol, TlsVersion};
 use crate::redact::redact_target;
 use crate::refusal::Reason;
 
@@ -56,6 +56,8 @@ pub struct AccessRecord<'a> {
     pub bytes_out: u64,
     /// What the connection speaks.
     pub protocol: Protocol,
+    /// The version of TLS under that, if there is any.
+    pub tls: Option<TlsVersion>,
     /// Why it was refused, if it was.
     pub reason: Option<Reason>,
     /// The configured upstream that answered, if one did.
@@ -155,7 +157,12 @@ impl AccessLog {
         protocol: Protocol,
         request_id: Option<&str>,
     ) {
-        let level = if reason == Reason::Idle { Level::DEBUG } else { level(None, Some(reason)) };
+        let level = match reason {
+            Reason::Idle => Level::DEBUG,
+            // Scanners do so all the time.
+            Reason::TlsHandshakeFailed | Reason::TlsHandshakeTimeout => Level::INFO,
+            _ => level(None, Some(reason)),
+        };
         if self.settings.mode.load(Ordering::Relaxed) == AccessMode::Off as u8 || !self.lets_through(level) {
             return;
         }
@@ -266,6 +273,11 @@ fn json(line: &mut Vec<u8>, now: SystemTime, record: &AccessRecord<'_>) {
     line.extend_from_slice(b",\"protocol\":\"");
     line.extend_from_slice(record.protocol.label().as_bytes());
     line.push(b'"');
+    if let Some(tls) = record.tls {
+        line.extend_from_slice(b",\"tls\":\"");
+        line.extend_from_slice(tls.label().as_bytes());
+        line.push(b'"');
+    }
     if let Some(reason) = record.reason {
         line.extend_from_slice(b",\"reason\":\"");
         line.extend_from_slice(reason.label().as_bytes());
@@ -312,6 +324,10 @@ fn console(line: &mut Vec<u8>, now: SystemTime, record: &AccessRecord<'_>) {
     if let Some(upstream) = record.upstream {
         line.extend_from_slice(b" upstream=");
         text::console(line, upstream);
+    }
+    if let Some(tls) = record.tls {
+        line.extend_from_slice(b" tls=");
+        line.extend_from_slice(tls.label().as_bytes());
     }
     tail(line, record.protocol, record.reason);
 }

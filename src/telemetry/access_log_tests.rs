@@ -41,6 +41,7 @@ fn record() -> AccessRecord<'static> {
         route: "/",
         bytes_in: 0,
         bytes_out: 13,
+        tls: None,
         protocol: Protocol::Http1,
         reason: None,
         upstream: None,

@@ -19,6 +19,7 @@ use super::histogram::Latency;
 use super::names::{Kind, METRICS};
 use super::rate_limit::{BackendFailure, BackendSeries};
 use super::series::Routes;
+use super::tls::TlsSeries;
 use super::upstreams::{UpstreamSeries, Upstreams};
 use crate::lifecycle::Phase;
 use crate::protocol::Protocol;
@@ -96,6 +97,7 @@ pub struct Metrics {
     rejections: Box<[Rejections]>,
     upstreams: Upstreams,
     tunnels: AtomicI64,
+    pub(super) tls: TlsSeries,
     shown: Shown,
 }
 
@@ -222,6 +224,7 @@ impl Metrics {
             rejections: rejections.collect(),
             upstreams: Upstreams::default(),
             tunnels: AtomicI64::new(0),
+            tls: TlsSeries::default(),
             shown,
             prometheus: recorder.handle(),
             recorder,

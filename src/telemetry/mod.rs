@@ -16,6 +16,7 @@ pub mod process;
 mod rate_limit;
 mod series;
 mod text;
+mod tls;
 mod upstreams;
 
 pub(crate) use text::timestamp;
@@ -27,4 +28,5 @@ pub use log::{LogControl, LogFormat};
 pub use log_pipe::LogPipe;
 pub use metrics::{Finished, Metrics, RouteId, Snapshot};
 pub use rate_limit::{BackendFailure, BackendSeries};
+pub use tls::{Handshake, TlsSeries};
 pub use upstreams::{UpstreamFailure, UpstreamSeries};

@@ -111,6 +111,24 @@ pub const METRICS: &[Definition] = &[
         &["reason"],
         "Requests, streams and connections refused, by the limit or rule that refused them.",
     ),
+    counter(
+        "nessen_tls_handshakes_total",
+        "",
+        &["result"],
+        "TLS handshakes by how they ended; full and resumed are those that succeeded. Absent without TLS.",
+    ),
+    counter(
+        "nessen_tls_reloads_total",
+        "",
+        &["result"],
+        "Times that certificates were read again; failed: what was there was kept. Absent without TLS.",
+    ),
+    gauge(
+        "nessen_tls_certificate_expiry_timestamp_seconds",
+        "seconds",
+        &["certificate"],
+        "Until when a certificate is valid, in Unix time; the label is its file. Absent without TLS.",
+    ),
     gauge("nessen_phase", "", &["phase"], "1 for the phase the process is in, 0 for the others."),
     gauge("nessen_ready", "", &[], "1 while /ready answers 200."),
     gauge(

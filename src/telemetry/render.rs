@@ -17,6 +17,7 @@ impl Metrics {
         let mut out = self.prometheus.render();
         self.render_durations(&mut out);
         self.render_upstreams(&mut out);
+        self.tls.render(&mut out, head, escaped);
         render_process(&mut out, &process::read());
         out
     }

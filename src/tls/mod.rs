@@ -9,9 +9,12 @@ use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
 
+pub mod certificates;
 pub mod client;
 pub mod live;
+mod names;
 pub mod pem;
+pub mod server;
 mod unverified;
 mod why;
 

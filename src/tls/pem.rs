@@ -16,8 +16,12 @@ const LARGEST: u64 = 1 << 20;
 /// # Errors
 /// The file cannot be read, or is none of certificates.
 pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let text = read(path)?;
-    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
+    certificates_of(path, &read(path)?)
+}
+
+/// Likewise, of what was read of it.
+pub(super) fn certificates_of(path: &Path, text: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text).collect();
     match found {
         Ok(found) if found.is_empty() => {
             Err(error(path, "holds no certificate: PEM is expected, with BEGIN CERTIFICATE"))
@@ -32,14 +36,18 @@ pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsErro
 /// # Errors
 /// The file cannot be read, or holds no key that is not encrypted.
 pub fn key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
-    let text = read(path)?;
-    if contains(&text, b"BEGIN ENCRYPTED PRIVATE KEY") || contains(&text, b"Proc-Type: 4,ENCRYPTED") {
+    key_of(path, &read(path)?)
+}
+
+/// Likewise, of what was read of it.
+pub(super) fn key_of(path: &Path, text: &[u8]) -> Result<PrivateKeyDer<'static>, TlsError> {
+    if contains(text, b"BEGIN ENCRYPTED PRIVATE KEY") || contains(text, b"Proc-Type: 4,ENCRYPTED") {
         return Err(error(
             path,
             "holds an encrypted key: take the passphrase off, and keep the file from others",
         ));
     }
-    PrivateKeyDer::from_pem_slice(&text)
+    PrivateKeyDer::from_pem_slice(text)
         .map_err(|_| error(path, "holds no private key: PEM is expected, with BEGIN PRIVATE KEY"))
 }
 

@@ -12,6 +12,7 @@ mod rate_limit;
 mod security_headers;
 mod server;
 mod shutdown_log;
+mod tls;
 mod upstream;
 
 use super::value::Value;
@@ -95,6 +96,8 @@ pub enum Kind {
     File,
     /// A name or address that a certificate can be for.
     ServerName,
+    /// A list of files.
+    Files,
     /// A path of a URL.
     UrlPath {
         /// Whether a query may follow.
@@ -250,6 +253,7 @@ impl Key {
             Kind::Folder => "a folder".to_owned(),
             Kind::File => "a file".to_owned(),
             Kind::ServerName => "a host name or address, without port".to_owned(),
+            Kind::Files => "a file, or a list of files".to_owned(),
             Kind::UrlPath { query: true } => "a path from /, with its query".to_owned(),
             Kind::UrlPath { query: false } => "a path from /, without .. and //".to_owned(),
             Kind::AnyMethods => "a list of method names, not CONNECT".to_owned(),
@@ -285,6 +289,7 @@ impl Key {
 pub(super) const SECTIONS: &[(&str, &str, &[Key])] = &[
     ("server", "Where to listen and whom to believe.", server::SERVER),
     ("admin", "A second listener, for what only operators should see.", server::ADMIN),
+    ("tls", "HTTPS on the main port.", tls::TLS),
     ("limits", "What one client, and all of them together, can make the server spend.", limits::LIMITS),
     ("http2", "HTTP/2 by prior knowledge. A flood ends in GOAWAY(ENHANCE_YOUR_CALM).", http2::HTTP2),
     ("rate_limit", "A token bucket per client, in each process or shared in Redis.", rate_limit::RATE_LIMIT),

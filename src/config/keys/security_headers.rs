@@ -55,4 +55,13 @@ pub(super) const SECURITY_HEADERS: &[Key] = &[
     )
     .or_off()
     .live(),
+    Key::new(
+        "security_headers.hsts",
+        Kind::HeaderValue,
+        "off",
+        "Strict-Transport-Security, as in max-age=31536000; includeSubDomains. Added where tls.cert is set, and never to plain HTTP.",
+        |config, value| value.put(&mut config.security_headers.hsts),
+    )
+    .or_off()
+    .live(),
 ];

@@ -85,6 +85,7 @@ fn every_value_that_can_be_written_fits_its_field() {
                 vec!["https://s3.example:9000".into(), "http://[::1]:1".into()]
             }
             Kind::Store(StorePart::Key) => vec!["AKIA/+=".into()],
+            Kind::Files => vec!["a.pem".into(), "/etc/a.pem, b.pem".into()],
             Kind::UrlPath { query } => vec!["/".into(), if query { "/a?b=c" } else { "/a" }.into()],
             Kind::Algorithms => vec!["gzip br".into()],
             kind => panic!("{kind:?} is of routes and checks alone"),
@@ -174,6 +175,8 @@ fn every_short_name_of_the_contract_is_an_alias() {
         ("AWS_SESSION_TOKEN", "evidence.s3_session_token"),
         ("TRACEHOUND_FAILSAFE_PANIC_THRESHOLD", "evidence.panic_threshold"),
         ("TRACEHOUND_FAILSAFE_WINDOW_MS", "evidence.panic_window"),
+        ("TLS_CERT", "tls.cert"),
+        ("TLS_KEY", "tls.key"),
     ] {
         assert!(find(path).is_some_and(|key| key.aliases.contains(&alias)), "{alias}");
     }
@@ -195,6 +198,9 @@ fn what_waits_for_a_restart_is_all_that_is_not_marked() {
             "admin.host",
             "admin.port",
             "admin.allowed_hosts",
+            "tls.handshake_timeout",
+            "tls.redirect_port",
+            "tls.public_port",
             "limits.max_url_length",
             "limits.max_header_size",
             "limits.max_header_count",

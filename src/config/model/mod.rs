@@ -7,7 +7,8 @@ mod serving;
 pub use evidence::{Eviction, EvidenceConfig, Hidden};
 pub use limiting::{OnRedisFailure, RateLimitBackend, RateLimitConfig, SharedLimitConfig};
 pub use serving::{
-    Algorithm, CompressionConfig, FilesConfig, HostHeader, ProxyProtocol, SandboxMode, UpstreamOptions,
+    Algorithm, ClientAuth, CompressionConfig, FilesConfig, HostHeader, MinVersion, ProxyProtocol,
+    SandboxMode, TlsConfig, UpstreamOptions,
 };
 
 use std::net::IpAddr;
@@ -39,6 +40,8 @@ pub struct Config {
     pub server: ServerConfig,
     /// `admin.*`
     pub admin: AdminConfig,
+    /// `tls.*`
+    pub tls: TlsConfig,
     /// `limits.*`
     pub limits: LimitsConfig,
     /// `http2.*`
@@ -249,4 +252,6 @@ pub struct SecurityHeadersConfig {
     pub content_security_policy: Option<http::HeaderValue>,
     /// `Permissions-Policy`
     pub permissions_policy: Option<http::HeaderValue>,
+    /// `Strict-Transport-Security`, on answers by TLS alone (RFC 6797 section 7.2)
+    pub hsts: Option<http::HeaderValue>,
 }

@@ -46,6 +46,7 @@ pub(super) fn parse(key: &Key, raw: &Raw, seconds: bool) -> Result<Value, String
         (Kind::Upstreams, raw) => web::upstreams(&items(raw)),
         (Kind::Algorithms, raw) => web::algorithms(&items(raw)),
         (Kind::AnyMethods, raw) => web::any_methods(&items(raw)),
+        (Kind::Files, raw) => Ok(files(&items(raw))?),
         (Kind::Text, Raw::Text(text)) => Ok(Value::Text(text.clone())),
         (_, Raw::List(_)) => Err("takes one value, not a list".to_owned()),
         (_, Raw::Text(text)) => scalar(key, text.trim(), seconds),
@@ -115,6 +116,7 @@ fn scalar(key: &Key, text: &str, seconds: bool) -> Result<Value, String> {
         | Kind::AnyMethods
         | Kind::Hosts
         | Kind::Upstreams
+        | Kind::Files
         | Kind::Algorithms => Err("takes a list".to_owned()),
     }
 }
@@ -168,6 +170,14 @@ fn items(raw: &Raw) -> Vec<&str> {
         Raw::List(list) => list.iter().map(String::as_str).collect(),
     };
     items.into_iter().map(str::trim).filter(|item| !item.is_empty()).collect()
+}
+
+fn files(items: &[&str]) -> Result<Value, String> {
+    match items {
+        [] => Err("names no file".to_owned()),
+        [one] if ["off", "none", "false"].iter().any(|word| one.eq_ignore_ascii_case(word)) => Ok(Value::Off),
+        items => Ok(Value::Files(items.iter().map(Into::into).collect())),
+    }
 }
 
 fn networks(items: &[&str]) -> Result<Value, String> {

@@ -42,7 +42,12 @@ fn property(key: &Key) -> Json {
     let mut forms = forms(key);
     if key.off {
         forms.push(match key.kind {
-            Kind::HeaderValue | Kind::Folder | Kind::File | Kind::ServerName | Kind::UrlPath { .. } => {
+            Kind::HeaderValue
+            | Kind::Folder
+            | Kind::File
+            | Kind::Files
+            | Kind::ServerName
+            | Kind::UrlPath { .. } => {
                 json!({ "enum": ["off", "none", "false", false] })
             }
             _ => json!({ "enum": ["off", "none", "false", false, 0] }),
@@ -113,6 +118,10 @@ fn forms(key: &Key) -> Vec<Json> {
             vec![text("^\\s*([aA]|[hH][eE][aA][dD][eE][rR]\\s*:|[pP][aA][tT][hH]\\s*:)")]
         }
         Kind::AnyMethods => vec![
+            json!({ "type": "array", "items": { "type": "string" }, "minItems": 1 }),
+            json!({ "type": "string" }),
+        ],
+        Kind::Files => vec![
             json!({ "type": "array", "items": { "type": "string" }, "minItems": 1 }),
             json!({ "type": "string" }),
         ],

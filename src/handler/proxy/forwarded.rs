@@ -12,6 +12,8 @@ use crate::exchange::Exchange;
 const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+/// As Envoy writes it.
+const CLIENT_CERT: HeaderName = HeaderName::from_static("x-forwarded-client-cert");
 const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
 /// Whether the field tells who asks. From a peer that is not trusted none is passed on; from one
@@ -29,7 +31,8 @@ pub(super) fn is_written(name: &HeaderName) -> bool {
 pub(crate) fn write(out: &mut impl Sink, sent: &HeaderMap, exchange: &Exchange, host: Option<&HeaderValue>) {
     let believed = |name: &HeaderName| if exchange.trusted_peer { sent.get(name) } else { None };
     let peer = exchange.peer.ip().to_canonical();
-    let proto = believed(&PROTO).cloned().unwrap_or(HeaderValue::from_static("http"));
+    let scheme = if exchange.tls.is_some() { "https" } else { "http" };
+    let proto = believed(&PROTO).cloned().unwrap_or(HeaderValue::from_static(scheme));
     let host = believed(&HOST).or(host);
 
     let (mut text, mut address) = (Vec::with_capacity(128), Vec::with_capacity(40));
@@ -56,6 +59,12 @@ pub(crate) fn write(out: &mut impl Sink, sent: &HeaderMap, exchange: &Exchange, 
     }
     out.put_made(&REAL_IP, &address);
     out.put(&PROTO, &proto);
+    // SECURITY: anybody else's is none of those that are passed on ([`is_forwarding`]).
+    if let Some(certificate) =
+        exchange.client_certificate.as_ref().filter(|_| believed(&CLIENT_CERT).is_none())
+    {
+        out.put_made(&CLIENT_CERT, certificate.as_bytes());
+    }
     if let Some(host) = host {
         out.put(&HOST, host);
     }

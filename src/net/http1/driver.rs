@@ -115,7 +115,10 @@ pub(crate) async fn drive<T: Transport, S: Stack>(
         (left, unread, ended)
     };
     match left {
-        Left::Abort | Left::Event(Event::Failed) => End::Closed,
+        Left::Abort | Left::Event(Event::Failed) => {
+            transport.is_cut_off();
+            End::Closed
+        }
         Left::Due(Due::SlowReader) => End::Stalled(transport),
         Left::Due(Due::HeadersTimeout) => End::Refused(transport, headers_timeout(context), unread),
         Left::Due(Due::Park) => End::Idle(transport),

@@ -74,6 +74,7 @@ impl Bench {
             limits: limits(),
             trusted: trusted.clone(),
             proxy_protocol,
+            tls: None,
             lifecycle,
             metrics: Metrics::new(&["/"], BuildInfo::current()),
             evidence: None,

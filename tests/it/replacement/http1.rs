@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::process::Signal;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::{Backend, Tally, assert_nothing_lost, replace, rounds, runtime};
 use crate::support::PATIENCE;
 
 /// One answer, or why it did not come whole.
-async fn exchange(stream: &mut TcpStream, body: &str) -> Result<bool, String> {
+async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, body: &str) -> Result<bool, String> {
     let request =
         format!("POST /echo HTTP/1.1\r\nHost: nessen.test\r\nContent-Length: {}\r\n\r\n{body}", body.len());
     stream.write_all(request.as_bytes()).await.map_err(|error| format!("sending: {error}"))?;
@@ -52,7 +52,11 @@ fn whole(answer: &[u8], body: &str) -> Result<Option<bool>, String> {
 }
 
 /// Whether the connection was ended in order while nothing was asked for `pause`.
-async fn ended_while_idle(stream: &mut TcpStream, pause: Duration, tally: &Tally) -> Result<bool, String> {
+async fn ended_while_idle<S: AsyncRead + Unpin>(
+    stream: &mut S,
+    pause: Duration,
+    tally: &Tally,
+) -> Result<bool, String> {
     let mut byte = [0];
     let until = tokio::time::Instant::now() + pause;
     let read = loop {
@@ -71,7 +75,16 @@ async fn ended_while_idle(stream: &mut TcpStream, pause: Duration, tally: &Tally
 }
 
 pub(super) async fn client(number: usize, address: SocketAddr, tally: Arc<Tally>) {
-    let mut stream: Option<TcpStream> = None;
+    client_by(number, || TcpStream::connect(address), tally).await;
+}
+
+/// The same, with connections that are opened so.
+pub(super) async fn client_by<S, F>(number: usize, connect: impl Fn() -> F, tally: Arc<Tally>)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    F: Future<Output = std::io::Result<S>>,
+{
+    let mut stream: Option<S> = None;
     let mut request = 0u64;
     while !tally.stopped() {
         // Some ask without a pause, some think, and some ask once and fall asleep. What lies
@@ -97,7 +110,7 @@ pub(super) async fn client(number: usize, address: SocketAddr, tally: Arc<Tally>
         }
         let mut open = match stream.take() {
             Some(open) => open,
-            None => match TcpStream::connect(address).await {
+            None => match connect().await {
                 Ok(open) => open,
                 Err(error) => {
                     tally.failed(&format!("connecting: {error}"));

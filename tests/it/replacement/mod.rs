@@ -10,6 +10,7 @@ mod http2;
 mod in_flight;
 mod nginx;
 mod places;
+mod secure;
 mod upstream;
 
 use std::collections::HashSet;
@@ -129,6 +130,12 @@ struct Backend {
 }
 
 impl Backend {
+    /// Where it says by plain HTTP whether it is ready.
+    fn asked(&self) -> std::net::SocketAddr {
+        let line = self.server.wait_log("listening", |line| line["message"] == "listening");
+        line["redirect_address"].as_str().map_or(self.server.address, |asked| asked.parse().unwrap())
+    }
+
     /// A server by itself.
     fn alone(number: usize) -> Self {
         Self { name: number.to_string(), server: start(&[]), _upstream: None }
@@ -170,14 +177,14 @@ where
     let tally = watched_tally();
     let balancer = Balancer::start().await;
     let mut current = blocking(move || make(0)).await;
-    balancer.add(current.server.address).await;
+    balancer.add(current.server.address, current.asked()).await;
     let tasks = start_clients(clients, balancer.address, &tally, client);
     let mut codes = Vec::new();
     let (mut left, mut unfair, mut number) = (rounds, 0, 0);
     while left > 0 {
         number += 1;
         let next = blocking(move || make(number)).await;
-        balancer.add(next.server.address).await;
+        balancer.add(next.server.address, next.asked()).await;
         tokio::time::sleep(Duration::from_millis(dice.below(150))).await;
         let mut old = std::mem::replace(&mut current, next);
         tally.tell(&old.name);

@@ -14,6 +14,8 @@ const POLL: Duration = Duration::from_millis(20);
 /// A backend and the last word on its readiness.
 struct Backend {
     address: SocketAddr,
+    /// Where it says whether it is ready.
+    asked: SocketAddr,
     ready: bool,
 }
 
@@ -41,9 +43,9 @@ impl Balancer {
         act(&mut self.backends.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Adds a backend and waits until it takes connections.
-    pub(crate) async fn add(&self, address: SocketAddr) {
-        self.with(|backends| backends.push(Backend { address, ready: false }));
+    /// Adds a backend, which is `asked` there whether it is ready, and waits until it takes connections.
+    pub(crate) async fn add(&self, address: SocketAddr, asked: SocketAddr) {
+        self.with(|backends| backends.push(Backend { address, asked, ready: false }));
         let deadline = tokio::time::Instant::now() + super::PATIENCE;
         while !self
             .with(|backends| backends.iter().any(|backend| backend.address == address && backend.ready))
@@ -60,11 +62,11 @@ impl Balancer {
 
     async fn poll(self) {
         loop {
-            let addresses: Vec<_> =
-                self.with(|backends| backends.iter().map(|backend| backend.address).collect());
-            for address in addresses {
+            let addresses: Vec<_> = self
+                .with(|backends| backends.iter().map(|backend| (backend.address, backend.asked)).collect());
+            for (address, asked) in addresses {
                 // No answer at all says more about the machine than about the backend.
-                let asked = tokio::time::timeout(Duration::from_secs(1), is_ready(address)).await;
+                let asked = tokio::time::timeout(Duration::from_secs(1), is_ready(asked)).await;
                 let Ok(ready) = asked.map(|ready| ready.unwrap_or(false)) else { continue };
                 self.with(|backends| {
                     for backend in backends.iter_mut().filter(|backend| backend.address == address) {

@@ -11,6 +11,7 @@ pub(crate) mod problem;
 pub(crate) mod program;
 pub(crate) mod redis;
 pub(crate) mod server;
+pub(crate) mod tls;
 pub(crate) mod upstream;
 pub(crate) mod websocket;
 pub(crate) mod wire;

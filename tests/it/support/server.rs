@@ -425,7 +425,7 @@ pub(crate) fn rejections(metrics: &BTreeMap<String, f64>, reason: &str) -> f64 {
 }
 
 #[track_caller]
-fn parse_metrics(response: &super::http1::Response) -> BTreeMap<String, f64> {
+pub(crate) fn parse_metrics(response: &super::http1::Response) -> BTreeMap<String, f64> {
     assert_eq!(response.status, 200, "a scrape was answered {}", response.text());
     let text = response.text();
     let samples = text.lines().filter(|line| !line.starts_with('#') && !line.is_empty());

@@ -134,7 +134,7 @@ fn every_error_names_the_route_the_key_and_what_is_allowed() {
         ),
         (
             "respond = {}\nsecurity_headers = 'perhaps'",
-            r#"(file n.toml:4): security_headers = "perhaps": not taken here; allowed: true, false, or a table of enabled, nosniff, frame_options, referrer_policy, content_security_policy, permissions_policy"#,
+            r#"(file n.toml:4): security_headers = "perhaps": not taken here; allowed: true, false, or a table of enabled, nosniff, frame_options, referrer_policy, content_security_policy, permissions_policy, hsts"#,
         ),
         ("", "(file n.toml:1): leads nowhere; allowed: exactly one of upstream, root, redirect, respond"),
         (
