@@ -214,12 +214,6 @@ impl FromValue for PathBuf {
     }
 }
 
-impl FromValue for Hidden {
-    fn from_value(value: &Value) -> Option<Self> {
-        String::from_value(value).map(Self)
-    }
-}
-
 macro_rules! choices {
     ($($field:ty { $($word:literal => $variant:ident),* $(,)? })*) => {$(
         impl FromValue for $field {

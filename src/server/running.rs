@@ -144,7 +144,6 @@ impl BoundServer {
             cold,
             housekeeping,
             dialer,
-            cold,
             pipe,
         } = self;
         let (stop, stopped) = watch::channel(false);
