@@ -103,23 +103,28 @@ fn what_the_configuration_says_is_shown_as_text_and_without_secrets() {
          [[route]]\npath = \"/\"\nrespond = {{ body = \"hunter4\" }}\n"
     );
     std::fs::write(&file, text).unwrap();
-    let watched =
-        Watched::start(&[("NESSEN_LIMITS_MAX_BODY_SIZE", "3MiB")], &["--config", file.to_str().unwrap()]);
+    let env = [
+        ("NESSEN_LIMITS_MAX_BODY_SIZE", "3MiB"),
+        ("AWS_ACCESS_KEY_ID", "hunter5"),
+        ("AWS_SECRET_ACCESS_KEY", "hunter6"),
+    ];
+    let watched = Watched::start(&env, &["--config", file.to_str().unwrap()]);
     let _ = std::fs::remove_file(&file);
     let page = watched.page();
     assert!(
         !page.contains("<script>") && page.contains("&lt;script&gt;alert(1)&lt;/script&gt;&quot;&#39;&amp;")
     );
     assert!(page.contains("[redacted]"), "the redirect is shown");
-    for secret in ["hunter2", "hunter3", "hunter4"] {
-        assert!(!page.contains(secret), "{secret}");
-    }
     // As `nessen check` tells it.
     let row = |key: &str| {
         let key = key.replace('.', ".<wbr>").replace('_', "_<wbr>");
         let at = page.find(&format!(">{key}</th>")).unwrap_or_else(|| panic!("no row {key}"));
         page[at..].split("</tr>").next().unwrap().to_owned()
     };
+    assert!(row("evidence.s3_secret_access_key").contains("<td>(redacted)</td>"));
+    for secret in ["hunter2", "hunter3", "hunter4", "hunter5", "hunter6"] {
+        assert!(!page.contains(secret), "{secret}");
+    }
     assert!(row("limits.max_in_flight").contains("<td>77</td><td>file "), "{}", row("limits.max_in_flight"));
     let size = row("limits.max_body_size");
     assert!(size.contains("<td>3MiB</td><td>environment NESSEN_LIMITS_MAX_BODY_SIZE</td>"), "{size}");
