@@ -17,6 +17,7 @@ use crate::config::{
 };
 use crate::lifecycle::signals::HeldSignals;
 use crate::net::inherited::Inherited;
+use crate::tls::server::ClientAuth;
 use crate::sandbox::Held;
 use crate::server::{self, Bound, Outcome, Reload, Server, limit_rows, reloaded_rows, setting_rows};
 
@@ -303,11 +304,21 @@ fn reload(sources: Sources, loaded: Loaded, settings: Settings) -> Reload {
     })
 }
 
+/// What stands on the port, and a plain one beside it that answers probes as well.
+fn listens(config: &Config) -> healthcheck::Listens {
+    let redirect = config.tls.redirect_port.map(|port| (config.server.host, port));
+    healthcheck::Listens {
+        tls: config.tls.is_on(),
+        demands: config.tls.client_auth == ClientAuth::Required,
+        beside: redirect.or_else(|| config.admin.port.map(|port| (config.admin.host, port))),
+    }
+}
+
 fn healthcheck_command(args: HealthcheckArgs) -> ExitCode {
     let target = match &args.url {
         Some(url) => healthcheck::Target::parse(url),
         None => load(&args.settings.sources(), &Machine::detect())
-            .map(|loaded| healthcheck::Target::of(&loaded.config.server, healthcheck::Listens::default()))
+            .map(|loaded| healthcheck::Target::of(&loaded.config.server, listens(&loaded.config)))
             // One line: what runs this shows no more.
             .map_err(|config::ConfigErrors(errors)| {
                 errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
