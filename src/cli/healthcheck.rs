@@ -315,7 +315,8 @@ mod tests {
     fn nobody_listening_is_unhealthy() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let target = Target { address, path: "/".to_owned(), proxy_header: false, tls: false, demands: false };
+        let target =
+            Target { address, path: "/".to_owned(), proxy_header: false, tls: false, demands: false };
         drop(listener);
         assert!(target.check(Duration::from_secs(1)).is_err());
     }

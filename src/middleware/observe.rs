@@ -15,6 +15,7 @@ use crate::refusal::{Reason, Refusal};
 use crate::stage::{Came, Inbound, Outbound, Shared, Stage, Stop, alone};
 use crate::telemetry::metrics::ADMIN_ROUTES;
 use crate::telemetry::{AccessLog, AccessRecord, Finished, Metrics, RouteId};
+use crate::trace::{Ended, Trace, Tracer};
 
 /// Reports every request.
 #[derive(Debug, Clone)]
@@ -22,18 +23,26 @@ pub struct ObserveLayer {
     metrics: Arc<Metrics>,
     access_log: AccessLog,
     evidence: Option<Evidence>,
+    tracer: Option<Tracer>,
 }
 
 impl ObserveLayer {
     /// Reports to both.
     pub fn new(metrics: Arc<Metrics>, access_log: AccessLog) -> Self {
-        Self { metrics, access_log, evidence: None }
+        Self { metrics, access_log, evidence: None, tracer: None }
     }
 
     /// Keeps evidence of answers that were cut off.
     #[must_use]
     pub fn with_evidence(mut self, evidence: Option<Evidence>) -> Self {
         self.evidence = evidence;
+        self
+    }
+
+    /// Traces requests as well.
+    #[must_use]
+    pub fn tracing(mut self, tracer: Option<Tracer>) -> Self {
+        self.tracer = tracer;
         self
     }
 }
@@ -69,6 +78,19 @@ impl ObserveLayer {
             probe,
         });
         let status = report.status.map(|status| status.as_u16());
+        let trace = exchange.trace.get();
+        // A probe's span would say what /metrics says.
+        if let Some(trace) = trace.filter(|trace| trace.is_sampled() && !probe) {
+            trace.end(&Ended {
+                status,
+                reason: report.reason,
+                route: (route != RouteId::NONE).then(|| metrics.route_label(route)),
+                request_id: exchange.id(),
+                client: exchange.client,
+                peer: exchange.peer,
+                duration,
+            });
+        }
         let wanted = match probe {
             true => access_log.enabled_for_probe(status, report.reason),
             false => access_log.enabled_for(status, report.reason),
@@ -89,6 +111,7 @@ impl ObserveLayer {
             protocol: exchange.protocol,
             reason: report.reason,
             upstream: exchange.upstream().as_deref(),
+            trace: trace.map(Trace::ids),
         });
     }
 }
@@ -103,7 +126,11 @@ impl Stage for ObserveLayer {
         request: &mut Request<Inbound<B>>,
     ) -> Result<(), Stop> {
         // A request outside an exchange is nobody's to report.
-        if exchange.is_some() {
+        if let Some(exchange) = exchange {
+            if let Some(tracer) = &self.tracer {
+                let _ =
+                    exchange.trace.set(tracer.begin(request, exchange.trusted_peer, false, exchange.started));
+            }
             self.metrics.request_started();
             held.method = request.method().clone();
             if !self.access_log.is_off() {

@@ -27,6 +27,8 @@ pub enum BindError {
     SharedLimit(TlsError),
     /// What is said of `evidence.storage` does not do.
     Evidence(String),
+    /// A certificate, key or CA is no good: each with the key that names it.
+    Tls(Vec<(&'static str, TlsError)>),
 }
 
 impl fmt::Display for BindError {
@@ -39,6 +41,13 @@ impl fmt::Display for BindError {
             Self::Route(error) => error.fmt(f),
             Self::SharedLimit(error) => write!(f, "rate_limit.redis_ca: {error}"),
             Self::Evidence(problem) => f.write_str(problem),
+            Self::Tls(faults) => {
+                let mut faults = faults.iter();
+                if let Some((key, error)) = faults.next() {
+                    write!(f, "{key}: {error}")?;
+                }
+                faults.try_for_each(|(key, error)| write!(f, "\n{key}: {error}"))
+            }
         }
     }
 }
@@ -50,6 +59,7 @@ impl std::error::Error for BindError {
             Self::Route(error) => Some(error),
             Self::SharedLimit(error) => Some(error),
             Self::Evidence(_) => None,
+            Self::Tls(faults) => faults.first().map(|(_, error)| error as _),
         }
     }
 }

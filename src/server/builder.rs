@@ -15,6 +15,7 @@ use super::reload::{Reload, Reloader, apply_access_log, level};
 use super::routes::{CompressionPermits, Immortals, Planner};
 use super::running::{BoundServer, Port};
 use super::stack::Shared;
+use super::tracing::Traces;
 use super::{Outcome, checks, evidence, housekeeping};
 use crate::admin::page::{About, Page, Settings};
 use crate::admin::{AdminState, Texts};
@@ -220,6 +221,8 @@ impl Builder {
             };
             Page::new(admin.clone(), about)
         });
+        let traces =
+            Traces::start(&config.tracing, &resolver).map_err(|fault| BindError::Tls(vec![fault]))?;
         let route_limiters = RouteLimiters::default();
         let compressors = RouteCompressors::default();
         let app = self.router.or_else(|| {
@@ -265,6 +268,7 @@ impl Builder {
             limit_backend,
             compressors,
             allowed_hosts: AllowedHosts::new(config.limits.allowed_hosts.clone()),
+            tracer: traces.as_ref().map(|traces| traces.tracer.clone()),
         };
         let registry = Registry::default();
         let main = main_port(&config, &shared, self.listener, spare_files(&config, &machine))?;
@@ -287,6 +291,7 @@ impl Builder {
             housekeeping,
             dialer,
             pipe,
+            exporter: traces.map(|traces| traces.exporter),
         })
     }
 

@@ -17,6 +17,7 @@ mod routes;
 mod running;
 mod setting_rows;
 mod stack;
+mod tracing;
 
 pub use bind_error::BindError;
 pub use builder::{Bound, Builder, listen};

@@ -351,7 +351,8 @@ mod tests {
     #[tokio::test]
     async fn certificates_are_shared_and_a_reload_takes_all_new_ones_or_none() {
         let pem = |name: &str| rcgen::generate_simple_self_signed([name.to_owned()]).unwrap().cert.pem();
-        let file = |name: &str| std::env::temp_dir().join(format!("nessen-{name}-{}.pem", std::process::id()));
+        let file =
+            |name: &str| std::env::temp_dir().join(format!("nessen-{name}-{}.pem", std::process::id()));
         let (one, two) = (file("one"), file("two"));
         std::fs::write(&one, pem("one.test")).unwrap();
         std::fs::write(&two, pem("two.test")).unwrap();
@@ -367,7 +368,8 @@ mod tests {
         let certificates = |table: &RouteTable| -> Vec<Arc<Live>> {
             table.routes().filter_map(|route| route.proxy()?.tls().cloned()).collect()
         };
-        let generations = || -> Vec<u64> { certificates(&first).iter().map(|live| live.current().generation).collect() };
+        let generations =
+            || -> Vec<u64> { certificates(&first).iter().map(|live| live.current().generation).collect() };
         let [a, b, c] = certificates(&first).try_into().unwrap();
         assert!(Arc::ptr_eq(&a, &b) && !Arc::ptr_eq(&a, &c));
         let costs: Vec<u64> = first.routes().take(3).map(|route| route.policy.request_memory).collect();
@@ -384,7 +386,10 @@ mod tests {
         let second = planner.table(&config, Some(&first)).unwrap();
         assert!(certificates(&second).iter().zip([&a, &b, &c]).all(|(now, then)| Arc::ptr_eq(now, then)));
         let after = generations();
-        assert!(after[0] == after[1] && after.iter().zip(&before).all(|(now, then)| now != then), "{after:?}");
+        assert!(
+            after[0] == after[1] && after.iter().zip(&before).all(|(now, then)| now != then),
+            "{after:?}"
+        );
         for path in [one, two] {
             std::fs::remove_file(path).unwrap();
         }

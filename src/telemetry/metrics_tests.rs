@@ -209,6 +209,7 @@ fn the_text_holds_exactly_what_the_table_promises() {
     metrics.cold_storage_failures(1);
     metrics.rate_limit_backend_up(true);
     let _shared = metrics.rate_limit_backend();
+    metrics.traces(&crate::trace::Spans::new(crate::trace::Room { spans: 1, batch: 1 }).counts());
     let text = metrics.render();
     let mut typed = BTreeSet::new();
     for line in text.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {

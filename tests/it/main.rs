@@ -35,3 +35,4 @@ mod replacement;
 mod routes;
 mod sandbox;
 mod support;
+mod tracing;

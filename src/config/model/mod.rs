@@ -3,11 +3,16 @@
 mod evidence;
 mod limiting;
 mod serving;
+mod tracing;
 
 pub use evidence::{Eviction, EvidenceConfig, Hidden};
 pub use limiting::{OnRedisFailure, RateLimitBackend, RateLimitConfig, SharedLimitConfig};
 pub use serving::{
     Algorithm, CompressionConfig, FilesConfig, HostHeader, ProxyProtocol, SandboxMode, UpstreamOptions,
+};
+
+pub use tracing::{
+    MetricsConfig, OtlpCompression, OtlpProtocol, TracesExporter, TracesSampler, TracingConfig,
 };
 
 use std::net::IpAddr;
@@ -51,6 +56,10 @@ pub struct Config {
     pub shutdown: ShutdownConfig,
     /// `log.*`
     pub log: LogConfig,
+    /// `tracing.*`
+    pub tracing: TracingConfig,
+    /// `metrics.*`
+    pub metrics: MetricsConfig,
     /// `upstream.*`
     pub upstream: UpstreamOptions,
     /// `files.*`

@@ -253,7 +253,11 @@ async fn what_has_come_of_a_body_leaves_while_more_of_it_is_waited_for() {
     let first = tokio_stream::iter([Ok::<_, BoxError>(piece(10))]);
     let body = StreamBody::new(tokio_stream::StreamExt::chain(first, tokio_stream::pending()));
     let mut output = Output::new();
-    output.begin(|out| out.extend_from_slice(HEAD), Source::new(body, false).lend(false), Length::Exactly(20));
+    output.begin(
+        |out| out.extend_from_slice(HEAD),
+        Source::new(body, false).lend(false),
+        Length::Exactly(20),
+    );
     for _ in 0..2 {
         assert!(poll_fn(|cx| Poll::Ready(output.poll(&mut socket, cx).is_pending())).await);
     }
