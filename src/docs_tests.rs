@@ -8,7 +8,7 @@ use crate::config::keys;
 use crate::refusal::Reason;
 use crate::telemetry::names;
 
-const PAGES: [&str; 21] = [
+const PAGES: [&str; 22] = [
     "README.md",
     "ARCHITECTURE.md",
     "CHANGELOG.md",
@@ -30,6 +30,7 @@ const PAGES: [&str; 21] = [
     "docs/sizing.md",
     "docs/static-files.md",
     "docs/status-page.md",
+    "docs/tracing.md",
 ];
 
 fn root() -> &'static Path {

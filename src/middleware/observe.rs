@@ -14,7 +14,7 @@ use crate::exchange::Exchange;
 use crate::refusal::{Reason, Refusal};
 use crate::stage::{Came, Inbound, Outbound, Shared, Stage, Stop, alone};
 use crate::telemetry::metrics::ADMIN_ROUTES;
-use crate::telemetry::{AccessLog, AccessRecord, Finished, Metrics, RouteId};
+use crate::telemetry::{AccessLog, AccessRecord, Finished, Metrics, RouteId, Spoken};
 use crate::trace::{Ended, Trace, Tracer};
 
 /// Reports every request.
@@ -24,18 +24,26 @@ pub struct ObserveLayer {
     access_log: AccessLog,
     evidence: Option<Evidence>,
     tracer: Option<Tracer>,
+    conventions: bool,
 }
 
 impl ObserveLayer {
     /// Reports to both.
     pub fn new(metrics: Arc<Metrics>, access_log: AccessLog) -> Self {
-        Self { metrics, access_log, evidence: None, tracer: None }
+        Self { metrics, access_log, evidence: None, tracer: None, conventions: false }
     }
 
     /// Keeps evidence of answers that were cut off.
     #[must_use]
     pub fn with_evidence(mut self, evidence: Option<Evidence>) -> Self {
         self.evidence = evidence;
+        self
+    }
+
+    /// Counts durations as OpenTelemetry's conventions have them as well.
+    #[must_use]
+    pub fn by_conventions(mut self, wanted: bool) -> Self {
+        self.conventions = wanted;
         self
     }
 
@@ -60,6 +68,8 @@ pub struct Report {
     /// The answer was under way when it was refused.
     cut_off: bool,
     bytes_out: u64,
+    /// Where it is wanted.
+    spoken: Option<Spoken>,
 }
 
 impl ObserveLayer {
@@ -75,6 +85,7 @@ impl ObserveLayer {
             duration,
             bytes_in: exchange.bytes_in(),
             bytes_out: report.bytes_out,
+            spoken: report.spoken,
             probe,
         });
         let status = report.status.map(|status| status.as_u16());
@@ -130,6 +141,11 @@ impl Stage for ObserveLayer {
             if let Some(tracer) = &self.tracer {
                 let _ =
                     exchange.trace.set(tracer.begin(request, exchange.trusted_peer, false, exchange.started));
+            }
+            if self.conventions {
+                let proto = request.headers().get("x-forwarded-proto").filter(|_| exchange.trusted_peer);
+                let secure = proto.is_some_and(|proto| proto == "https");
+                held.spoken = Some(Spoken { version: request.version(), secure });
             }
             self.metrics.request_started();
             held.method = request.method().clone();

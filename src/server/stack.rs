@@ -81,6 +81,7 @@ pub(crate) fn main(config: &Config, shared: &Shared) -> impl Stack {
         // Everything below is logged and counted, whatever becomes of it.
         ObserveLayer::new(shared.metrics.clone(), shared.access_log.clone())
             .with_evidence(shared.evidence.clone())
+            .by_conventions(config.metrics.semantic_conventions)
             .tracing(shared.tracer.clone()),
     );
     // Everything below refuses by its error; here it becomes an answer, in one place.

@@ -87,12 +87,10 @@ fn every_value_that_can_be_written_fits_its_field() {
             Kind::Store(StorePart::Key) => vec!["AKIA/+=".into()],
             Kind::UrlPath { query } => vec!["/".into(), if query { "/a?b=c" } else { "/a" }.into()],
             Kind::Algorithms => vec!["gzip br".into()],
-            Kind::File => vec!["./ca.pem".into()],
             Kind::Url => vec!["http://a:1/b?c".into(), "https://[::1]".into()],
             Kind::Ratio => vec!["0".into(), "0.25".into(), "1".into()],
             Kind::Pairs { .. } => vec!["none".into(), "a=b%2C,c=d".into()],
             Kind::Words(words) => vec![words.join(" ")],
-            Kind::Text => vec!["a text".into()],
             kind => panic!("{kind:?} is of routes and checks alone"),
         };
         if key.off {

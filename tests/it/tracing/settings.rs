@@ -169,3 +169,20 @@ fn what_cannot_be_is_said_at_the_start() {
         assert!(!said.contains("planted"), "{said}");
     }
 }
+
+#[test]
+fn durations_by_the_conventions_are_a_setting() {
+    let upstream = Upstream::start();
+    let server = crate::proxy::proxy(
+        &upstream,
+        &[("NESSEN_METRICS_SEMANTIC_CONVENTIONS", "true"), ("TRUSTED_PROXIES", "127.0.0.1")],
+    );
+    ask(&server, &get("/one").field("X-Forwarded-Proto", "https")).assert_answers(200, "x");
+    let sample = "http_server_request_duration_seconds_count{http_request_method=\"GET\",\
+                  http_response_status_code=\"200\",http_route=\"/\",url_scheme=\"https\",\
+                  network_protocol_version=\"1.1\"}";
+    assert_eq!(server.metrics().get(sample), Some(&1.0), "{:#?}", server.metrics());
+    let server = crate::proxy::proxy(&upstream, &[]);
+    ask(&server, &get("/one")).assert_answers(200, "x");
+    assert!(server.metrics().keys().all(|name| !name.starts_with("http_server_request")));
+}
