@@ -24,12 +24,13 @@ use super::upstreams::{UpstreamSeries, Upstreams};
 use crate::lifecycle::Phase;
 use crate::protocol::Protocol;
 use crate::refusal::Reason;
-use crate::trace::Counts;
 
 #[path = "evidence.rs"]
 mod evidence;
 #[path = "render.rs"]
 mod render;
+#[path = "traces.rs"]
+mod traces;
 #[path = "watched.rs"]
 mod watched;
 
@@ -449,18 +450,6 @@ impl Metrics {
             let labels = [("part", part)];
             let gauge = self.recorder.register_gauge(&key("nessen_sandbox_enforced", &labels), &METADATA);
             gauge.set(if enforced { 1.0 } else { 0.0 });
-        }
-    }
-
-    /// What has become of spans.
-    pub fn traces(&self, counts: &Counts) {
-        let set = |name, labels: &[(&'static str, &str)], value| {
-            self.recorder.register_counter(&key(name, labels), &METADATA).absolute(value);
-        };
-        set("nessen_trace_spans_exported_total", &[], counts.exported);
-        set("nessen_trace_export_failures_total", &[], counts.failures);
-        for (why, count) in counts.dropped {
-            set("nessen_trace_spans_dropped_total", &[("reason", why.label())], count);
         }
     }
 

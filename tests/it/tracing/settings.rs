@@ -122,6 +122,7 @@ fn a_collector_within_tls_is_one_of_the_ca() {
 fn what_cannot_be_is_said_at_the_start() {
     let no_ca = TempFile::new("no-ca.pem", "nothing");
     for (env, words) in [
+        (vec![("NESSEN_SERVER_MODE", "prod")], vec!["server.mode", "tracing.endpoint"]),
         (vec![("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4317")], vec!["tracing.endpoint", "http"]),
         (vec![("OTEL_EXPORTER_OTLP_ENDPOINT", "grpc://collector")], vec!["tracing.endpoint", "scheme"]),
         (
