@@ -17,9 +17,11 @@ use crate::config::{
 };
 use crate::lifecycle::signals::HeldSignals;
 use crate::net::inherited::Inherited;
-use crate::tls::server::ClientAuth;
 use crate::sandbox::Held;
-use crate::server::{self, Bound, Outcome, Reload, Server, limit_rows, reloaded_rows, setting_rows};
+use crate::server::{
+    self, BindError, Bound, Outcome, Reload, Server, limit_rows, reloaded_rows, setting_rows,
+};
+use crate::tls::server::ClientAuth;
 
 mod check;
 mod confine;
@@ -271,7 +273,9 @@ async fn run_server(
         .reload(reload(sources, kept, settings));
     let server = match server.bind().await {
         Ok(server) => server,
-        Err(error @ server::BindError::Evidence(_)) => return fail(EXIT_CONFIG, &error.to_string()),
+        Err(error @ (BindError::Evidence(_) | BindError::Tls(_))) => {
+            return fail(EXIT_CONFIG, &error.to_string());
+        }
         Err(error) => return fail(EXIT_FAILURE, &error.to_string()),
     };
     for note in &notes {

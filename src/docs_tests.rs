@@ -8,7 +8,7 @@ use crate::config::keys;
 use crate::refusal::Reason;
 use crate::telemetry::names;
 
-const PAGES: [&str; 22] = [
+const PAGES: [&str; 23] = [
     "README.md",
     "ARCHITECTURE.md",
     "CHANGELOG.md",
@@ -31,6 +31,7 @@ const PAGES: [&str; 22] = [
     "docs/static-files.md",
     "docs/status-page.md",
     "docs/tls.md",
+    "docs/tracing.md",
 ];
 
 fn root() -> &'static Path {

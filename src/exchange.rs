@@ -13,6 +13,7 @@ use crate::policy::{Fields, Policy};
 use crate::protocol::{Protocol, TlsVersion};
 use crate::refusal::Reason;
 use crate::seen::Seen;
+use crate::trace::Trace;
 
 /// What there was too little of to serve a connection in full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +60,8 @@ pub struct Exchange {
     /// Identifies the exchange in the log, the answer and the problem body. Set once, by the
     /// request id layer.
     pub request_id: OnceLock<RequestId>,
+    /// What it is a part of, where there are traces. Set once, before all else.
+    pub trace: OnceLock<Trace>,
     /// Where it goes. Set once, when the route is chosen.
     chosen: OnceLock<Chosen>,
     /// What evidence of it would show; `None` where none is collected.
@@ -151,6 +154,7 @@ impl Exchange {
             promised: false,
             takes_beside: false,
             request_id: OnceLock::new(),
+            trace: OnceLock::new(),
             chosen: OnceLock::new(),
             seen: None,
             permit: OnceLock::new(),

@@ -103,6 +103,7 @@ pub mod limits;
 pub mod memory;
 pub mod middleware;
 pub mod net;
+pub mod otlp;
 pub mod outcall;
 pub mod pace;
 pub mod path;
@@ -120,6 +121,7 @@ pub mod server;
 pub mod stage;
 pub mod telemetry;
 pub mod tls;
+pub mod trace;
 pub mod units;
 
 pub use config::Config;

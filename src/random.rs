@@ -39,7 +39,7 @@ pub fn hex_id() -> [u8; 32] {
 }
 
 /// The low 32 bits in hexadecimal, all eight digits at once.
-fn hex(bits: u64) -> [u8; 8] {
+pub fn hex(bits: u64) -> [u8; 8] {
     const ONES: u64 = 0x0101_0101_0101_0101;
     // A nibble to each byte.
     let bits = bits & 0xffff_ffff;

@@ -19,6 +19,8 @@ const SECRET_WORDS: &[&[u8]] = &[
     b"credential",
     b"session",
     b"jwt",
+    // `header_b64u`, `ciphertext_b64u`: frames that are for their receivers alone.
+    b"b64u",
 ];
 
 /// Bytes of a parameter name that are decoded to judge it. Nobody has a longer one in earnest,
@@ -207,6 +209,8 @@ mod tests {
             "credentials",
             "sessionid",
             "auth",
+            "header_b64u",
+            "ciphertext_b64u",
         ] {
             assert!(is_secret_name(name), "{name}");
         }

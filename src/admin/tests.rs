@@ -154,6 +154,7 @@ fn api_health_has_the_figures() {
         duration: Duration::from_millis(10),
         bytes_in: 0,
         bytes_out: 0,
+        spoken: None,
         probe: false,
     });
     let (status, body) = get(&state, "/api/health");

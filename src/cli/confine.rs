@@ -108,6 +108,9 @@ fn rules(sources: &Sources, config: &Config) -> Rules {
         Ok(None) | Err(_) => {}
     }
     asked.extend(evidence.as_ref().map(|server| (server.host.trim_matches(['[', ']']), server.port)));
+    let collector = config.tracing.is_on().then(|| config.tracing.collector());
+    asked.extend(collector.iter().map(|url| (url.host.as_str(), url.port)));
+    read.extend(config.tracing.files().flat_map(beside));
     // A file can bring other upstreams with the next SIGHUP; flags and environment are of the start.
     let may_change = !files.is_empty();
     let names = asked.iter().any(|(host, _)| host.parse::<IpAddr>().is_err());

@@ -7,12 +7,14 @@ use http::HeaderName;
 
 use super::{
     AccessLog, AdminConfig, ClientAuth, CompressionConfig, Config, Eviction, EvidenceConfig, FilesConfig,
-    HostHeader, Http2Config, LimitsConfig, LogConfig, LogFormat, LogLevel, MinVersion, OnRedisFailure,
-    ProxyProtocol, RateLimitBackend, RateLimitConfig, SandboxMode, SecurityHeadersConfig, ServerConfig,
-    ServerMode, SharedLimitConfig, ShutdownConfig, TlsConfig, UpstreamOptions,
+    HostHeader, Http2Config, LimitsConfig, LogConfig, LogFormat, LogLevel, MetricsConfig, MinVersion,
+    OnRedisFailure, OtlpCompression, OtlpProtocol, ProxyProtocol, RateLimitBackend, RateLimitConfig,
+    SandboxMode, SecurityHeadersConfig, ServerConfig, ServerMode, SharedLimitConfig, ShutdownConfig,
+    TlsConfig, TracesExporter, TracesSampler, TracingConfig, UpstreamOptions,
 };
 use crate::client_address::TrustedProxies;
 use crate::limits::rate::KeyBy;
+use crate::trace::{Ratio, Trust};
 
 /// A configuration for the table to write every field of. No value here ever reaches a user: a test
 /// holds that there is a key for each field.
@@ -92,6 +94,30 @@ pub(super) fn blank() -> Config {
         },
         shutdown: ShutdownConfig { drain_delay: Duration::ZERO, drain_timeout: Duration::ZERO },
         log: LogConfig { level: LogLevel::Off, format: LogFormat::Json, access: AccessLog::Off },
+        tracing: TracingConfig {
+            enabled: false,
+            disabled: false,
+            exporter: TracesExporter::None,
+            endpoint: None,
+            traces_endpoint: None,
+            protocol: OtlpProtocol::Http,
+            headers: Vec::new(),
+            timeout: Duration::ZERO,
+            compression: OtlpCompression::None,
+            ca: None,
+            client_certificate: None,
+            client_key: None,
+            sampler: TracesSampler::Off,
+            ratio: Ratio::ONE,
+            trust_incoming: Trust::None,
+            propagators: Vec::new(),
+            service_name: String::new(),
+            resource_attributes: Vec::new(),
+            max_queue_size: 0,
+            schedule_delay: Duration::ZERO,
+            max_export_batch_size: 0,
+        },
+        metrics: MetricsConfig { semantic_conventions: false },
         upstream: UpstreamOptions {
             url: Vec::new(),
             host_header: HostHeader::Keep,

@@ -10,6 +10,7 @@ use super::{Config, Target};
 use crate::evidence;
 use crate::memory::{HANDSHAKE, PROBING, TLS, TLS_WORKING, UPSTREAM, UPSTREAM_TLS, WAITING, WORKING};
 use crate::net::admission::RESERVE;
+use crate::trace::SPAN_COST;
 use crate::units::Size;
 
 /// Bytes of one tracked client of the rate limit: key, bucket, and its place in map and list.
@@ -51,6 +52,8 @@ pub(super) struct Demand {
     compressed: bool,
     /// Bytes of one HTTP/2 stream.
     stream: u64,
+    /// There are traces.
+    traced: bool,
     /// Clients that routes with a rate limit of their own track.
     tracked_clients: u64,
 }
@@ -66,6 +69,7 @@ impl Demand {
                 |target| matches!(target, Target::Upstream(urls) if urls.iter().any(|url| url.protocol.is_tls())),
             ),
             stream: config.stream_memory(),
+            traced: config.tracing.is_on(),
             descriptors: leads(|target| matches!(target, Target::Upstream(_) | Target::Files(_))),
             compressed: config.compression.enabled
                 || config.routes.iter().any(|route| route.compression.enabled),
@@ -114,6 +118,8 @@ pub struct WorstCase {
     pub evidence: u64,
     /// `limits.max_body_size`, in bytes.
     pub max_body_size: u64,
+    /// Spans that may wait or be on their way, where there are traces: `tracing.max_queue_size`, and two batches.
+    pub spans: u64,
 }
 
 impl WorstCase {
@@ -137,6 +143,11 @@ impl WorstCase {
                 0
             },
             max_body_size: number("limits.max_body_size"),
+            spans: if demand.traced {
+                spans(number("tracing.max_queue_size"), number("tracing.max_export_batch_size"))
+            } else {
+                0
+            },
         }
     }
 
@@ -145,7 +156,9 @@ impl WorstCase {
     pub fn set_aside(&self) -> u64 {
         let clients = self.tracked_clients.saturating_mul(TRACKED_CLIENT_COST);
         let compressors = self.compressors.saturating_mul(COMPRESSOR_COST);
-        (PROBES * PROBING).saturating_add(clients).saturating_add(compressors).saturating_add(self.evidence)
+        let spans = self.spans.saturating_mul(SPAN_COST as u64);
+        let parts = [clients, compressors, spans, self.evidence];
+        parts.into_iter().fold(PROBES * PROBING, u64::saturating_add)
     }
 
     /// Bytes of a connection that waits.
@@ -221,6 +234,10 @@ impl fmt::Display for WorstCase {
         if self.evidence > 0 {
             row(f, "evidence, and what is on its way".to_owned(), self.evidence)?;
         }
+        if self.spans > 0 {
+            let cost = SPAN_COST as u64;
+            row(f, each(self.spans, "spans of traces", cost), self.spans.saturating_mul(cost))?;
+        }
         row(f, "shared by connections, requests and bodies".to_owned(), self.shared())?;
         let verdict = if self.fits() { "within" } else { "OVER" };
         row(f, format!("together, {verdict} limits.memory = {}", Size(self.memory)), self.total())?;
@@ -268,6 +285,7 @@ pub(super) fn decide(
     let memory = settings.number("limits.memory").unwrap_or(LEAST_MEMORY);
     fewer_compressors(settings, demand, memory, notes);
     less_evidence(settings, memory, notes);
+    fewer_spans(settings, demand, memory, notes);
     // Where requests hold descriptors as well, half of them are for those.
     let share = if demand.descriptors { 2 } else { 1 };
     let free_files = machine.open_files.map_or(u64::MAX, |files| files.saturating_sub(SPARE_FILES) / share);
@@ -350,6 +368,32 @@ fn less_evidence(settings: &mut Settings, memory: u64, notes: &mut Vec<String>) 
     }
 }
 
+/// Spans that may wait or be on their way: one batch is taken apart while it is put together for the wire.
+fn spans(queue: u64, batch: u64) -> u64 {
+    batch.saturating_mul(2).saturating_add(queue)
+}
+
+/// Traces are worth an eighth of the memory. What finds no place there is dropped and counted.
+fn fewer_spans(settings: &mut Settings, demand: &Demand, memory: u64, notes: &mut Vec<String>) {
+    let (queue, batch) = ("tracing.max_queue_size", "tracing.max_export_batch_size");
+    let (Some(wanted), Some(together)) = (settings.number(queue), settings.number(batch)) else { return };
+    let most = memory / 8 / SPAN_COST as u64;
+    if !demand.traced || spans(wanted, together) <= most {
+        return;
+    }
+    // Batches of a quarter of the queue, as they are by default.
+    let fewer = together.min(most / 6).max(1);
+    let places = most.saturating_sub(2 * fewer).clamp(1, wanted);
+    settings.resolve(batch, Value::Count(fewer));
+    settings.resolve(queue, Value::Count(places));
+    notes.push(format!(
+        "{queue} = {places} and {batch} = {fewer}, not {wanted} and {together}: an eighth of limits.memory = {} holds \
+         no more of {} each",
+        Size(memory),
+        Size(SPAN_COST as u64)
+    ));
+}
+
 fn auto_memory(machine: &Machine) -> (u64, String) {
     let (available, what) = match (machine.memory_limit, machine.memory()) {
         (Some(limit), Some(least)) if limit == least => (least, "the cgroup limit"),
@@ -381,7 +425,7 @@ fn over_budget(
         parts.extend(["evidence.enabled", "evidence.max_bytes"]);
     }
     let problem = format!(
-        "{PROBES} connections for probes x {} + {} tracked clients x {}{}{} + {} connections x {} + one request \
+        "{PROBES} connections for probes x {} + {} tracked clients x {}{}{}{} + {} connections x {} + one request \
          with a body of {}, {} with what others are to find left = {} is over limits.memory = {}",
         Size(PROBING),
         worst.tracked_clients,
@@ -393,6 +437,10 @@ fn over_budget(
         match worst.evidence {
             0 => String::new(),
             bytes => format!(" + {} for evidence", Size(bytes)),
+        },
+        match worst.spans {
+            0 => String::new(),
+            count => format!(" + {count} spans x {}", Size(SPAN_COST as u64)),
         },
         worst.connections,
         Size(worst.waiting()),

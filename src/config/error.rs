@@ -22,7 +22,7 @@ impl Setting {
     pub(super) fn new(key: &Key, value: &Raw, origin: &Origin) -> Self {
         let value = match key.kind {
             _ if key.secret => "(redacted)".to_owned(),
-            Kind::Upstreams => value.without_user_info().to_string(),
+            Kind::Upstreams | Kind::Url => value.without_user_info().to_string(),
             _ => value.to_string(),
         };
         Self { key: key.path, value, origin: origin.clone() }

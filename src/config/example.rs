@@ -31,11 +31,12 @@ fn default_value(key: &Key) -> String {
     match key.kind {
         Kind::Bool => key.default.to_owned(),
         Kind::Count { .. } if key.default.bytes().all(|byte| byte.is_ascii_digit()) => key.default.to_owned(),
-        Kind::Methods | Kind::Algorithms => {
+        Kind::Methods | Kind::Algorithms | Kind::Words(_) => {
             let items: Vec<String> = key.default.split(' ').map(|item| format!("\"{item}\"")).collect();
             format!("[{}]", items.join(", "))
         }
         Kind::Networks | Kind::Hosts | Kind::Upstreams if key.auto.is_none() => "[]".to_owned(),
+        Kind::Pairs { .. } => "[]".to_owned(),
         _ => format!("\"{}\"", key.default),
     }
 }

@@ -142,6 +142,14 @@ fn resolve(settings: &mut Settings, machine: &Machine, notes: &mut Vec<String>) 
     {
         settings.resolve("rate_limit.burst", Value::Count(requests));
     }
+    if settings.is_auto("tracing.protocol") {
+        let port = |path| match settings.effective(path) {
+            Some(Value::Url(url)) => Some(url.port),
+            _ => None,
+        };
+        let grpc = port("tracing.traces_endpoint").or(port("tracing.endpoint")) == Some(4317);
+        settings.resolve("tracing.protocol", Value::Choice(if grpc { "grpc" } else { "http/protobuf" }));
+    }
     if settings.is_auto("log.format") {
         let format = if machine.terminal { LogFormat::Console } else { LogFormat::Json };
         settings.resolve("log.format", Value::Choice(format.as_str()));
@@ -181,6 +189,19 @@ fn contradictions(settings: &Settings, errors: &mut Vec<ConfigError>) {
         errors.push(ConfigError::Contradiction {
             settings: set(&["upstream.cert", "upstream.key"]),
             problem: "a certificate and its key go together".to_owned(),
+        });
+    }
+    let given = |path| choice(path).is_some_and(|value| *value != Value::Off);
+    if given("tracing.client_certificate") != given("tracing.client_key") {
+        errors.push(ConfigError::Contradiction {
+            settings: set(&["tracing.client_certificate", "tracing.client_key"]),
+            problem: "a certificate and its key go together".to_owned(),
+        });
+    }
+    if settings.number("tracing.max_export_batch_size") > settings.number("tracing.max_queue_size") {
+        errors.push(ConfigError::Contradiction {
+            settings: set(&["tracing.max_export_batch_size", "tracing.max_queue_size"]),
+            problem: "a batch is never full where fewer spans may wait".to_owned(),
         });
     }
     let same_port = match (settings.sound("server.port"), settings.sound("admin.port")) {
@@ -228,6 +249,7 @@ fn without_effect(settings: &Settings, config: &Config, notes: &mut Vec<String>)
         ("upstream", "upstream.url", proxied),
         ("files", "files.root", files),
         ("tls", "tls.cert", false),
+        ("tracing", "tracing.enabled", false),
     ] {
         let is_off = |value: &Value| match value {
             Value::Off | Value::Bool(false) => true,

@@ -15,15 +15,25 @@ struct Forbidden {
 }
 
 /// All of them. A row is all that it takes to forbid another.
-const FORBIDDEN: &[Forbidden] = &[Forbidden {
-    settings: &["server.replicas", "rate_limit.backend"],
-    is_so: |config| {
-        config.server.replicas > 1
-            && config.shared_limit.backend == RateLimitBackend::Local
-            && has_limits(config)
+const FORBIDDEN: &[Forbidden] = &[
+    Forbidden {
+        settings: &["server.replicas", "rate_limit.backend"],
+        is_so: |config| {
+            config.server.replicas > 1
+                && config.shared_limit.backend == RateLimitBackend::Local
+                && has_limits(config)
+        },
+        problem: "each replica would allow the whole limit by itself; set rate_limit.backend to redis",
     },
-    problem: "each replica would allow the whole limit by itself; set rate_limit.backend to redis",
-}];
+    Forbidden {
+        settings: &["tracing.enabled", "tracing.endpoint"],
+        is_so: |config| {
+            let tracing = &config.tracing;
+            tracing.is_on() && tracing.endpoint.is_none() && tracing.traces_endpoint.is_none()
+        },
+        problem: "there is a collector on this host on a desk alone; set tracing.endpoint",
+    },
+];
 
 /// Whether anybody is limited.
 pub(super) fn has_limits(config: &Config) -> bool {

@@ -127,6 +127,7 @@ fn choose(key: &'static Key, collected: &Collected, errors: &mut Vec<ConfigError
                 }
             }
         }
+        prefer(key, &mut found);
         if let Some((first, second)) = disagreement(&found) {
             faulty = true;
             errors.push(ConfigError::Twice {
@@ -145,6 +146,16 @@ fn choose(key: &'static Key, collected: &Collected, errors: &mut Vec<ConfigError
 /// What the table says. That it can be read is held by a test over the table.
 fn default(key: &Key) -> Value {
     parse(key, &Raw::Text(key.default.to_owned()), false).unwrap_or(Value::Off)
+}
+
+/// Where the name that goes before all others is among them, the others have nothing to say.
+fn prefer(key: &Key, found: &mut Vec<(&Found, Value)>) {
+    let Some(first) = key.first else { return };
+    let is_first =
+        |found: &Found| matches!(&found.origin, Origin::Env(name) if name.trim_end_matches("_FILE") == first);
+    if found.iter().any(|(found, _)| is_first(found)) {
+        found.retain(|(found, _)| is_first(found));
+    }
 }
 
 /// Two variables of one key with different values. A name and its own `_FILE` are reported where

@@ -7,13 +7,17 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Method};
 
+use super::parse::telemetry;
 use super::{
     AccessLog, Algorithm, ClientAuth, Eviction, Hidden, HostHeader, LogFormat, LogLevel, MinVersion,
-    OnRedisFailure, ProxyProtocol, RateLimitBackend, SandboxMode, ServerMode,
+    OnRedisFailure, OtlpCompression, OtlpProtocol, ProxyProtocol, RateLimitBackend, SandboxMode, ServerMode,
+    TracesExporter, TracesSampler,
 };
 use crate::client_address::TrustedProxies;
 use crate::handler::proxy::url::UpstreamUrl;
 use crate::limits::rate::{KeyBy, RedisUrl};
+use crate::outcall::Url;
+use crate::trace::{Ratio, Trust};
 use crate::units::{Rate, Size, Time};
 
 /// The methods that can be allowed. CONNECT is not among them: a tunnel is nothing this server offers.
@@ -60,6 +64,14 @@ pub enum Value {
     Files(Vec<PathBuf>),
     /// A path of a URL, maybe with its query.
     UrlPath(String),
+    /// A collector.
+    Url(Url),
+    /// A part of all.
+    Ratio(Ratio),
+    /// Keys and values.
+    Pairs(Vec<(String, String)>),
+    /// Words of [`Kind::Words`](super::keys::Kind::Words).
+    Words(Vec<&'static str>),
     /// Content codings.
     Algorithms(Vec<Algorithm>),
     /// A text.
@@ -129,6 +141,10 @@ impl fmt::Display for Value {
                 let shown: Vec<_> = value.iter().map(|path| path.display()).collect();
                 list(f, &shown, "off")
             }
+            Self::Url(value) => value.fmt(f),
+            Self::Ratio(value) => value.fmt(f),
+            Self::Pairs(value) => f.write_str(&telemetry::encoded(value)),
+            Self::Words(value) => list(f, value, "none"),
             Self::UrlPath(value) => f.write_str(value),
             Self::Algorithms(value) => list(f, value, "none"),
             Self::Text(value) => f.write_str(value),
@@ -204,6 +220,10 @@ plain! {
     Algorithms => Vec<Algorithm>,
     RedisUrl => RedisUrl,
     RateKey => KeyBy,
+    Url => Url,
+    Ratio => Ratio,
+    Pairs => Vec<(String, String)>,
+    Words => Vec<&'static str>,
 }
 
 impl FromValue for String {
@@ -263,5 +283,25 @@ choices! {
     SandboxMode { "off" => Off, "on" => On, "required" => Required }
     MinVersion { "1.2" => Tls12, "1.3" => Tls13 }
     ClientAuth { "off" => Off, "optional" => Optional, "required" => Required }
+    TracesExporter { "otlp" => Otlp, "none" => None }
+    OtlpProtocol { "http/protobuf" => Http, "grpc" => Grpc }
+    OtlpCompression { "none" => None, "gzip" => Gzip }
+    TracesSampler {
+        "parentbased_always_on" => ParentOn, "parentbased_always_off" => ParentOff,
+        "parentbased_traceidratio" => ParentRatio, "always_on" => On, "always_off" => Off,
+        "traceidratio" => Ratio,
+    }
     AccessLog { "all" => All, "errors" => Errors, "off" => Off }
+}
+
+/// Known below, where it has no words.
+impl FromValue for Trust {
+    fn from_value(value: &Value) -> Option<Self> {
+        match value {
+            Value::Choice("trusted") => Some(Self::Trusted),
+            Value::Choice("all") => Some(Self::All),
+            Value::Choice("none") => Some(Self::None),
+            _ => None,
+        }
+    }
 }

@@ -14,7 +14,8 @@ use crate::exchange::Exchange;
 use crate::refusal::{Reason, Refusal};
 use crate::stage::{Came, Inbound, Outbound, Shared, Stage, Stop, alone};
 use crate::telemetry::metrics::ADMIN_ROUTES;
-use crate::telemetry::{AccessLog, AccessRecord, Finished, Metrics, RouteId};
+use crate::telemetry::{AccessLog, AccessRecord, Finished, Metrics, RouteId, Spoken};
+use crate::trace::{Ended, Trace, Tracer};
 
 /// Reports every request.
 #[derive(Debug, Clone)]
@@ -22,18 +23,34 @@ pub struct ObserveLayer {
     metrics: Arc<Metrics>,
     access_log: AccessLog,
     evidence: Option<Evidence>,
+    tracer: Option<Tracer>,
+    conventions: bool,
 }
 
 impl ObserveLayer {
     /// Reports to both.
     pub fn new(metrics: Arc<Metrics>, access_log: AccessLog) -> Self {
-        Self { metrics, access_log, evidence: None }
+        Self { metrics, access_log, evidence: None, tracer: None, conventions: false }
     }
 
     /// Keeps evidence of answers that were cut off.
     #[must_use]
     pub fn with_evidence(mut self, evidence: Option<Evidence>) -> Self {
         self.evidence = evidence;
+        self
+    }
+
+    /// Counts durations as OpenTelemetry's conventions have them as well.
+    #[must_use]
+    pub fn by_conventions(mut self, wanted: bool) -> Self {
+        self.conventions = wanted;
+        self
+    }
+
+    /// Traces requests as well.
+    #[must_use]
+    pub fn tracing(mut self, tracer: Option<Tracer>) -> Self {
+        self.tracer = tracer;
         self
     }
 }
@@ -51,6 +68,8 @@ pub struct Report {
     /// The answer was under way when it was refused.
     cut_off: bool,
     bytes_out: u64,
+    /// Where it is wanted.
+    spoken: Option<Spoken>,
 }
 
 impl ObserveLayer {
@@ -66,9 +85,23 @@ impl ObserveLayer {
             duration,
             bytes_in: exchange.bytes_in(),
             bytes_out: report.bytes_out,
+            spoken: report.spoken,
             probe,
         });
         let status = report.status.map(|status| status.as_u16());
+        let trace = exchange.trace.get();
+        // A probe's span would say what /metrics says.
+        if let Some(trace) = trace.filter(|trace| trace.is_sampled() && !probe) {
+            trace.end(&Ended {
+                status,
+                reason: report.reason,
+                route: (route != RouteId::NONE).then(|| metrics.route_label(route)),
+                request_id: exchange.id(),
+                client: exchange.client,
+                peer: exchange.peer,
+                duration,
+            });
+        }
         let wanted = match probe {
             true => access_log.enabled_for_probe(status, report.reason),
             false => access_log.enabled_for(status, report.reason),
@@ -90,6 +123,7 @@ impl ObserveLayer {
             protocol: exchange.protocol,
             reason: report.reason,
             upstream: exchange.upstream().as_deref(),
+            trace: trace.map(Trace::ids),
         });
     }
 }
@@ -104,7 +138,16 @@ impl Stage for ObserveLayer {
         request: &mut Request<Inbound<B>>,
     ) -> Result<(), Stop> {
         // A request outside an exchange is nobody's to report.
-        if exchange.is_some() {
+        if let Some(exchange) = exchange {
+            if let Some(tracer) = &self.tracer {
+                let _ =
+                    exchange.trace.set(tracer.begin(request, exchange.trusted_peer, false, exchange.started));
+            }
+            if self.conventions {
+                let proto = request.headers().get("x-forwarded-proto").filter(|_| exchange.trusted_peer);
+                let secure = proto.is_some_and(|proto| proto == "https");
+                held.spoken = Some(Spoken { version: request.version(), secure });
+            }
             self.metrics.request_started();
             held.method = request.method().clone();
             if !self.access_log.is_off() {

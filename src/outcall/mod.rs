@@ -5,6 +5,7 @@
 //! to: head and body are bounded, redirects are not followed, nothing is decompressed. Where nothing is sent
 //! of a request because the kept connection had ended, it goes out on a new one.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,10 +46,35 @@ impl Speak {
     }
 }
 
+/// `http://host:port/path`, or `https`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Url {
+    /// Whether within TLS.
+    pub tls: bool,
+    /// A name in lower case, or an address; IPv6 without its brackets.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+    /// The path, with its query.
+    pub path: String,
+}
+
+impl fmt::Display for Url {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.tls { "https" } else { "http" };
+        write!(f, "{scheme}://{}:{}{}", bracketed(&self.host), self.port, self.path)
+    }
+}
+
+/// IPv6 addresses in brackets, all else as it is.
+fn bracketed(host: &str) -> Cow<'_, str> {
+    if host.contains(':') { format!("[{host}]").into() } else { host.into() }
+}
+
 /// Whom to call.
 #[derive(Debug, Clone)]
 pub struct Origin {
-    /// A name or an address; IPv6 in brackets.
+    /// A name or an address; IPv6 without brackets.
     pub host: String,
     /// The port.
     pub port: u16,
@@ -62,8 +88,8 @@ impl Origin {
     /// `host` or `host:port`, as in a URL: the port only where it is not the scheme's own.
     pub fn authority(&self) -> String {
         match (self.port, self.tls.is_some()) {
-            (443, true) | (80, false) => self.host.clone(),
-            (port, _) => format!("{}:{port}", self.host),
+            (443, true) | (80, false) => bracketed(&self.host).into_owned(),
+            (port, _) => format!("{}:{port}", bracketed(&self.host)),
         }
     }
 }

@@ -272,7 +272,7 @@ async fn a_call_that_is_given_up_takes_its_connection_along() {
 
 #[test]
 fn an_authority_tells_a_port_only_where_it_must() {
-    let origin = |port| Origin { host: "[::1]".to_owned(), port, tls: None, speak: Speak::Http1 };
+    let origin = |port| Origin { host: "::1".to_owned(), port, tls: None, speak: Speak::Http1 };
     assert_eq!(origin(80).authority(), "[::1]");
     assert_eq!(origin(4318).authority(), "[::1]:4318");
 }

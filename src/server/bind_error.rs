@@ -23,12 +23,12 @@ pub enum BindError {
     Thread(io::Error),
     /// What a route needs is not there.
     Route(RouteError),
-    /// A certificate, key or CA is no good: each with the key that names it.
-    Tls(Vec<(&'static str, TlsError)>),
     /// What is needed to ask for shared rate limits is not there.
     SharedLimit(TlsError),
     /// What is said of `evidence.storage` does not do.
     Evidence(String),
+    /// A certificate, key or CA is no good: each with the key that names it.
+    Tls(Vec<(&'static str, TlsError)>),
 }
 
 impl fmt::Display for BindError {
@@ -42,6 +42,8 @@ impl fmt::Display for BindError {
             }
             Self::Thread(error) => write!(f, "cannot start a thread: {error}"),
             Self::Route(error) => error.fmt(f),
+            Self::SharedLimit(error) => write!(f, "rate_limit.redis_ca: {error}"),
+            Self::Evidence(problem) => f.write_str(problem),
             Self::Tls(faults) => {
                 let mut faults = faults.iter();
                 if let Some((key, error)) = faults.next() {
@@ -49,8 +51,6 @@ impl fmt::Display for BindError {
                 }
                 faults.try_for_each(|(key, error)| write!(f, "\n{key}: {error}"))
             }
-            Self::SharedLimit(error) => write!(f, "rate_limit.redis_ca: {error}"),
-            Self::Evidence(problem) => f.write_str(problem),
         }
     }
 }
@@ -60,9 +60,9 @@ impl std::error::Error for BindError {
         match self {
             Self::Listen { error, .. } | Self::Thread(error) => Some(error),
             Self::Route(error) => Some(error),
-            Self::Tls(faults) => faults.first().map(|(_, error)| error as _),
             Self::SharedLimit(error) => Some(error),
             Self::Evidence(_) => None,
+            Self::Tls(faults) => faults.first().map(|(_, error)| error as _),
         }
     }
 }

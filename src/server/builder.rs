@@ -17,6 +17,7 @@ use super::routes::{CompressionPermits, Immortals, Planner};
 use super::running::BoundServer;
 use super::stack::Shared;
 use super::tls::Certificates;
+use super::tracing::Traces;
 use super::{Outcome, checks, evidence, housekeeping};
 use crate::admin::page::{About, Page, Settings};
 use crate::admin::{AdminState, Texts};
@@ -218,6 +219,8 @@ impl Builder {
             };
             Page::new(admin.clone(), about)
         });
+        let traces =
+            Traces::start(&config.tracing, &resolver).map_err(|fault| BindError::Tls(vec![fault]))?;
         let route_limiters = RouteLimiters::default();
         let compressors = RouteCompressors::default();
         let app = self.router.or_else(|| {
@@ -268,6 +271,7 @@ impl Builder {
             limit_backend,
             compressors,
             allowed_hosts: AllowedHosts::new(config.limits.allowed_hosts.clone()),
+            tracer: traces.as_ref().map(|traces| traces.tracer.clone()),
         };
         let registry = Registry::default();
         let spare_files = spare_files(&config, &machine);
@@ -294,6 +298,7 @@ impl Builder {
             housekeeping,
             dialer,
             pipe,
+            exporter: traces.map(|traces| traces.exporter),
         })
     }
 

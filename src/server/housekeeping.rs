@@ -38,6 +38,9 @@ pub(super) async fn keep(shared: Shared, readiness: Readiness, pipe: LogPipe) {
             metrics.check(&check.name, check.ok());
         }
         metrics.log_lines_dropped(pipe.dropped());
+        if let Some(tracer) = &shared.tracer {
+            metrics.traces(&tracer.spans.counts());
+        }
         let (keys, blocked) = shared.rate_limiter.census();
         let (more_keys, more_blocked) = shared.route_limiters.census();
         metrics.rate_limit_keys(keys + more_keys);

@@ -19,6 +19,7 @@ mod running;
 mod setting_rows;
 mod stack;
 mod tls;
+mod tracing;
 
 pub use bind_error::BindError;
 pub use builder::{Bound, Builder, listen};

@@ -30,6 +30,7 @@ use crate::net::context::Context;
 use crate::net::listener::Listener;
 use crate::net::pressure::Relief;
 use crate::net::registry::Registry;
+use crate::otlp::Exporter;
 use crate::telemetry::LogPipe;
 
 /// One listener and what its connections are held to.
@@ -56,12 +57,15 @@ pub struct BoundServer {
     pub(super) housekeeping: JoinHandle<()>,
     pub(super) dialer: Dialer,
     pub(super) pipe: LogPipe,
+    pub(super) exporter: Option<Exporter>,
 }
 
 /// How long the last of the evidence may take to be written: what is left of the drain, within these.
 const LEAST_TO_FINISH: Duration = Duration::from_millis(500);
 const MOST_TO_FINISH: Duration = Duration::from_secs(3);
 
+/// Longest time that the last spans may take to leave.
+const LAST_SPANS: Duration = Duration::from_secs(2);
 /// Longest time that the last lines of the log may take to leave.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
@@ -153,6 +157,7 @@ impl BoundServer {
             housekeeping,
             dialer,
             pipe,
+            exporter,
         } = self;
         let (stop, stopped) = watch::channel(false);
         let mut acceptors = JoinSet::new();
@@ -254,11 +259,20 @@ impl BoundServer {
             while acceptors.join_next().await.is_some() {}
         };
         let outcome = drain.run(first, close_listeners, next).await;
-        if let Some(evidence) = &shared.evidence {
-            let given = config.shutdown.drain_delay + config.shutdown.drain_timeout;
-            let left = given.saturating_sub(began.elapsed());
-            evidence.finish(left.clamp(LEAST_TO_FINISH, MOST_TO_FINISH)).await;
-        }
+        let evidence = async {
+            if let Some(evidence) = &shared.evidence {
+                let given = config.shutdown.drain_delay + config.shutdown.drain_timeout;
+                let left = given.saturating_sub(began.elapsed());
+                evidence.finish(left.clamp(LEAST_TO_FINISH, MOST_TO_FINISH)).await;
+            }
+        };
+        let spans = async {
+            if let Some(exporter) = exporter {
+                exporter.finish(LAST_SPANS).await;
+            }
+        };
+        // At once: the grace that is left after a drain is short.
+        tokio::join!(evidence, spans);
         admin_stop.send_replace(true);
         checks.abort();
         housekeeping.abort();

@@ -36,6 +36,7 @@ use crate::net::Stack;
 use crate::places::Places;
 use crate::stage::Stages;
 use crate::telemetry::{AccessLog, Metrics};
+use crate::trace::Tracer;
 
 /// What the stages share with the rest of the server.
 #[derive(Debug, Clone)]
@@ -68,6 +69,8 @@ pub(crate) struct Shared {
     pub compressors: RouteCompressors,
     /// Changes while running.
     pub allowed_hosts: AllowedHosts,
+    /// Where requests are traced.
+    pub tracer: Option<Tracer>,
 }
 
 /// Everything between a connection of the main listener and the application.
@@ -78,7 +81,9 @@ pub(crate) fn main(config: &Config, shared: &Shared) -> impl Stack {
         RequestIdLayer::new(immortal_name(&config.server.request_id_header)),
         // Everything below is logged and counted, whatever becomes of it.
         ObserveLayer::new(shared.metrics.clone(), shared.access_log.clone())
-            .with_evidence(shared.evidence.clone()),
+            .with_evidence(shared.evidence.clone())
+            .by_conventions(config.metrics.semantic_conventions)
+            .tracing(shared.tracer.clone()),
     );
     // Everything below refuses by its error; here it becomes an answer, in one place.
     let answer = AnswerLayer::new(shared.metrics.clone(), shared.evidence.clone());

@@ -18,6 +18,7 @@ use crate::client_address::write_address;
 use crate::protocol::{Protocol, TlsVersion};
 use crate::redact::redact_target;
 use crate::refusal::Reason;
+use crate::trace::context::{SpanId, TraceId};
 
 /// Bytes of a target that are written; what is longer ends in `…`.
 const LONGEST_TARGET: usize = 2048;
@@ -62,6 +63,8 @@ pub struct AccessRecord<'a> {
     pub reason: Option<Reason>,
     /// The configured upstream that answered, if one did.
     pub upstream: Option<&'a str>,
+    /// The trace and the span that it is, where there are traces.
+    pub trace: Option<(TraceId, SpanId)>,
 }
 
 /// The access log. Cheap to clone; what it writes can be changed while it runs.
@@ -287,6 +290,13 @@ fn json(line: &mut Vec<u8>, now: SystemTime, record: &AccessRecord<'_>) {
         line.extend_from_slice(b",\"upstream\":");
         text::json_string(line, upstream);
     }
+    if let Some((trace, span)) = record.trace {
+        line.extend_from_slice(b",\"trace_id\":\"");
+        line.extend_from_slice(&trace.hex());
+        line.extend_from_slice(b"\",\"span_id\":\"");
+        line.extend_from_slice(&span.hex());
+        line.push(b'"');
+    }
     line.extend_from_slice(b"}\n");
 }
 
@@ -328,6 +338,10 @@ fn console(line: &mut Vec<u8>, now: SystemTime, record: &AccessRecord<'_>) {
     if let Some(tls) = record.tls {
         line.extend_from_slice(b" tls=");
         line.extend_from_slice(tls.label().as_bytes());
+    }
+    if let Some((trace, _)) = record.trace {
+        line.extend_from_slice(b" trace=");
+        line.extend_from_slice(&trace.hex());
     }
     tail(line, record.protocol, record.reason);
 }

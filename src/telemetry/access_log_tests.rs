@@ -45,6 +45,7 @@ fn record() -> AccessRecord<'static> {
         protocol: Protocol::Http1,
         reason: None,
         upstream: None,
+        trace: None,
     }
 }
 
@@ -84,6 +85,7 @@ fn what_a_client_sends_can_neither_forge_a_line_nor_steer_a_terminal() {
             status: None,
             reason: Some(Reason::Http2Abuse),
             upstream: Some("http://up:1"),
+            trace: None,
             ..record()
         };
         log.write(&hostile);

@@ -12,6 +12,7 @@ fn finish(metrics: &Metrics, status: u16, millis: u64, probe: bool) {
         duration: Duration::from_millis(millis),
         bytes_in: 1,
         bytes_out: 10,
+        spoken: None,
         probe,
     });
 }

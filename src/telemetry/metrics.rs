@@ -15,6 +15,7 @@ use metrics::{Counter, Gauge, Key, Label, Level, Metadata, Recorder};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
 use super::BuildInfo;
+use super::conventions::Spoken;
 use super::histogram::Latency;
 use super::names::{Kind, METRICS};
 use super::rate_limit::{BackendFailure, BackendSeries};
@@ -29,6 +30,8 @@ use crate::refusal::Reason;
 mod evidence;
 #[path = "render.rs"]
 mod render;
+#[path = "traces.rs"]
+mod traces;
 #[path = "watched.rs"]
 mod watched;
 
@@ -56,6 +59,8 @@ pub struct Finished<'a> {
     pub bytes_in: u64,
     /// Bytes of the response body that were sent.
     pub bytes_out: u64,
+    /// What it was asked in, where durations are wanted as the conventions have them.
+    pub spoken: Option<Spoken>,
     /// A probe's swift answer says nothing about the application: it is left out of [`Snapshot`]'s percentiles.
     pub probe: bool,
 }
@@ -269,6 +274,9 @@ impl Metrics {
             });
         if let Some(series) = series {
             series.buckets.record(finished.duration);
+            if let Some(spoken) = finished.spoken {
+                series.conventions.record(spoken, finished.duration);
+            }
         }
         if !finished.probe {
             self.latency.record(finished.duration);

@@ -16,6 +16,7 @@ fn finished(method: &Method, status: u16, route: RouteId) -> Finished<'_> {
         duration: Duration::from_millis(20),
         bytes_in: 3,
         bytes_out: 5,
+        spoken: None,
         probe: false,
     }
 }
@@ -198,7 +199,9 @@ fn an_upstream_and_what_goes_through_it_are_shown() {
 fn the_text_holds_exactly_what_the_table_promises() {
     let metrics = metrics();
     metrics.request_started();
-    metrics.request_finished(&finished(&Method::GET, 200, metrics.route_id("/odd\"\\\nroute")));
+    let spoken = Some(Spoken { version: http::Version::HTTP_11, secure: true });
+    let route = metrics.route_id("/odd\"\\\nroute");
+    metrics.request_finished(&Finished { spoken, ..finished(&Method::GET, 200, route) });
     let _upstream = metrics.upstream("http://app:8080");
     metrics.check("database", true);
     metrics.machine(Some(1), 1.0);
@@ -210,6 +213,7 @@ fn the_text_holds_exactly_what_the_table_promises() {
     metrics.rate_limit_backend_up(true);
     let _shared = metrics.rate_limit_backend();
     metrics.tls().in_use(vec![("a.pem".into(), Duration::from_secs(1))]);
+    metrics.traces(&crate::trace::Spans::new(crate::trace::Room { spans: 1, batch: 1 }).counts());
     let text = metrics.render();
     let mut typed = BTreeSet::new();
     for line in text.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {

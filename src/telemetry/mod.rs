@@ -6,6 +6,7 @@
 
 pub mod access_log;
 mod build_info;
+mod conventions;
 mod histogram;
 pub mod history;
 pub mod log;
@@ -23,6 +24,7 @@ pub(crate) use text::timestamp;
 
 pub use access_log::{AccessLog, AccessMode, AccessRecord};
 pub use build_info::BuildInfo;
+pub use conventions::Spoken;
 pub use history::History;
 pub use log::{LogControl, LogFormat};
 pub use log_pipe::LogPipe;

@@ -60,6 +60,15 @@ const fn gauge(
 /// Labels of a request. `route` is the configured path (`none`: refused before one was chosen).
 const REQUEST: &[&str] = &["method", "status", "route"];
 
+/// What the conventions want; a status or a route that there is none of is empty.
+const CONVENTIONS: &[&str] = &[
+    "http_request_method",
+    "http_response_status_code",
+    "http_route",
+    "url_scheme",
+    "network_protocol_version",
+];
+
 /// The upstream as configured, such as `http://app:8080`; never a resolved address.
 const UPSTREAM: &[&str] = &["upstream"];
 
@@ -78,6 +87,13 @@ pub const METRICS: &[Definition] = &[
         unit: "seconds",
         labels: REQUEST,
         help: "Time from the first byte of the request head to the end of the answer.",
+    },
+    Definition {
+        name: "http_server_request_duration_seconds",
+        kind: Kind::Histogram,
+        unit: "seconds",
+        labels: CONVENTIONS,
+        help: "The same by OpenTelemetry's conventions, with their buckets; absent unless metrics.semantic_conventions is set.",
     },
     counter("http_request_body_bytes_total", "bytes", &[], "Bytes of request bodies read."),
     counter("http_response_body_bytes_total", "bytes", &[], "Bytes of response bodies sent."),
@@ -285,6 +301,24 @@ pub const METRICS: &[Definition] = &[
         "",
         &["upstream", "state"],
         "Connections to the upstream: active ones serve a request, idle ones wait for the next.",
+    ),
+    counter(
+        "nessen_trace_spans_exported_total",
+        "",
+        &[],
+        "Spans that the collector has taken; absent, like the others of traces, while tracing is off.",
+    ),
+    counter(
+        "nessen_trace_spans_dropped_total",
+        "",
+        &["reason"],
+        "Spans that came to nothing: queue_full, export_failed, rejected by the collector, or shutdown.",
+    ),
+    counter(
+        "nessen_trace_export_failures_total",
+        "",
+        &[],
+        "Times that the collector did not take a batch when it was asked.",
     ),
     gauge("nessen_tunnels_active", "", &[], "Upgraded connections, such as WebSockets."),
     counter("process_cpu_seconds_total", "seconds", &[], "User and system CPU time spent."),

@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::super::conventions;
 use super::super::histogram::{BOUNDS, Buckets};
 use super::super::names::{Definition, definition};
 use super::super::process::{self, ProcessStats};
@@ -54,6 +55,30 @@ impl Metrics {
             histogram(out, name, &labels, &series.buckets);
         }
         out.push('\n');
+        self.render_conventions(out);
+    }
+
+    /// What is unknown is an empty label, which is none.
+    fn render_conventions(&self, out: &mut String) {
+        let mut text = String::new();
+        for series in self.routes.all() {
+            let status = if series.status.starts_with(|first: char| first.is_ascii_digit()) {
+                &*series.status
+            } else {
+                ""
+            };
+            let route = if &*series.route == "none" { String::new() } else { escaped(&series.route) };
+            let labels = format!(
+                "http_request_method=\"{}\",http_response_status_code=\"{status}\",http_route=\"{route}\"",
+                series.method
+            );
+            series.conventions.render(&mut text, &labels);
+        }
+        if !text.is_empty() {
+            head(out, conventions::NAME);
+            out.push_str(&text);
+            out.push('\n');
+        }
     }
 
     /// By hand rather than by the recorder, which keeps a gauge for ever: of an upstream that is no

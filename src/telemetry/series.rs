@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use http::{Method, StatusCode};
 use metrics::Counter;
 
+use super::conventions::BySpoken;
 use super::histogram::Buckets;
 
 /// A route as the metrics know it.
@@ -65,6 +66,7 @@ pub(super) struct Series {
     pub(super) route: Arc<str>,
     pub(super) counter: Counter,
     pub(super) buckets: Buckets,
+    pub(super) conventions: BySpoken,
 }
 
 type Lazy<T> = OnceLock<Box<T>>;
@@ -165,6 +167,7 @@ impl Routes {
                 route: route.label.clone(),
                 counter,
                 buckets: Buckets::default(),
+                conventions: BySpoken::default(),
             });
             self.series.lock().unwrap_or_else(PoisonError::into_inner).push(series.clone());
             series

@@ -36,3 +36,4 @@ mod routes;
 mod sandbox;
 mod support;
 mod tls;
+mod tracing;

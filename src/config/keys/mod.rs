@@ -13,6 +13,7 @@ mod security_headers;
 mod server;
 mod shutdown_log;
 mod tls;
+mod tracing;
 mod upstream;
 
 use super::value::Value;
@@ -27,6 +28,9 @@ pub struct Key {
     pub path: &'static str,
     /// Short environment names. In one that ends in `_SECONDS` an integer counts seconds.
     pub aliases: &'static [&'static str],
+    /// A short name that goes before all others: of a few names that OpenTelemetry has for one thing, the
+    /// more special.
+    pub first: Option<&'static str>,
     /// How the value is written, and its range.
     pub kind: Kind,
     /// Whether `off` (for numbers also 0) is a value.
@@ -130,6 +134,17 @@ pub enum Kind {
     RedisUrl,
     /// What a rate limit counts by.
     RateKey,
+    /// `http://host:port/path`, or `https`, of a collector.
+    Url,
+    /// A part of all, from 0 to 1.
+    Ratio,
+    /// A list of `key=value`, percent-encoded.
+    Pairs {
+        /// Whether they are header fields.
+        fields: bool,
+    },
+    /// A list of a few words.
+    Words(&'static [&'static str]),
 }
 
 /// What a text of [`Kind::Store`] is.
@@ -173,6 +188,7 @@ impl Key {
         Self {
             path,
             aliases: &[],
+            first: None,
             kind,
             off: false,
             auto: None,
@@ -186,6 +202,11 @@ impl Key {
 
     const fn env(mut self, aliases: &'static [&'static str]) -> Self {
         self.aliases = aliases;
+        self
+    }
+
+    const fn env_first(mut self, alias: &'static str) -> Self {
+        self.first = Some(alias);
         self
     }
 
@@ -226,7 +247,8 @@ impl Key {
 
     /// Every environment name: the long one, then the short ones.
     pub fn env_names(&self) -> impl Iterator<Item = String> {
-        std::iter::once(self.env_name()).chain(self.aliases.iter().map(|alias| (*alias).to_owned()))
+        let short = self.aliases.iter().chain(&self.first);
+        std::iter::once(self.env_name()).chain(short.map(|alias| (*alias).to_owned()))
     }
 
     /// What may be written, in words.
@@ -277,6 +299,10 @@ impl Key {
             Kind::HttpUrl => "http://host:port/path, or https".to_owned(),
             Kind::RedisUrl => "redis://user:password@host:port/database, or rediss://".to_owned(),
             Kind::RateKey => "address, header:NAME, or path:N, the Nth segment of the path".to_owned(),
+            Kind::Url => "http://host:port/path or https://host:port/path".to_owned(),
+            Kind::Ratio => "0 to 1".to_owned(),
+            Kind::Pairs { .. } => "a list of key=value, values percent-encoded; or none".to_owned(),
+            Kind::Words(words) => format!("a list of {}", words.join(", ")),
             Kind::Algorithms => format!("a list of {}", Algorithm::ALL.map(Algorithm::as_str).join(", ")),
         };
         let off = if self.off { "off, or " } else { "" };
@@ -295,6 +321,12 @@ pub(super) const SECTIONS: &[(&str, &str, &[Key])] = &[
     ("rate_limit", "A token bucket per client, in each process or shared in Redis.", rate_limit::RATE_LIMIT),
     ("shutdown", "The way out.", shutdown_log::SHUTDOWN),
     ("log", "Logs on standard output.", shutdown_log::LOG),
+    (
+        "tracing",
+        "OpenTelemetry traces, over OTLP. The OTEL_* variables mean what they mean everywhere.",
+        tracing::TRACING,
+    ),
+    ("metrics", "What /metrics shows besides.", tracing::METRICS),
     ("upstream", "The application behind a proxy. Any route can have its own.", upstream::UPSTREAM),
     ("files", "Files of a folder. Any route can have its own.", files::FILES),
     ("compression", "Compression of answers of text types that are not compressed yet.", files::COMPRESSION),

@@ -3,12 +3,17 @@
 mod evidence;
 mod limiting;
 mod serving;
+mod tracing;
 
 pub use evidence::{Eviction, EvidenceConfig, Hidden};
 pub use limiting::{OnRedisFailure, RateLimitBackend, RateLimitConfig, SharedLimitConfig};
 pub use serving::{
     Algorithm, ClientAuth, CompressionConfig, FilesConfig, HostHeader, MinVersion, ProxyProtocol,
     SandboxMode, TlsConfig, UpstreamOptions,
+};
+
+pub use tracing::{
+    MetricsConfig, OtlpCompression, OtlpProtocol, TracesExporter, TracesSampler, TracingConfig,
 };
 
 use std::net::IpAddr;
@@ -54,6 +59,10 @@ pub struct Config {
     pub shutdown: ShutdownConfig,
     /// `log.*`
     pub log: LogConfig,
+    /// `tracing.*`
+    pub tracing: TracingConfig,
+    /// `metrics.*`
+    pub metrics: MetricsConfig,
     /// `upstream.*`
     pub upstream: UpstreamOptions,
     /// `files.*`

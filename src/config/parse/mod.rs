@@ -1,5 +1,6 @@
 //! Stage two: from what was written to what it means.
 
+pub(super) mod telemetry;
 mod web;
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -47,7 +48,9 @@ pub(super) fn parse(key: &Key, raw: &Raw, seconds: bool) -> Result<Value, String
         (Kind::Algorithms, raw) => web::algorithms(&items(raw)),
         (Kind::AnyMethods, raw) => web::any_methods(&items(raw)),
         (Kind::Files, raw) => Ok(files(&items(raw))?),
-        (Kind::Text, Raw::Text(text)) => Ok(Value::Text(text.clone())),
+        (Kind::Pairs { fields }, raw) => telemetry::pairs(raw, fields),
+        (Kind::Words(known), raw) => telemetry::words(&items(raw), known),
+        (Kind::Text, Raw::Text(text)) if key.auto.is_none() => Ok(Value::Text(text.clone())),
         (_, Raw::List(_)) => Err("takes one value, not a list".to_owned()),
         (_, Raw::Text(text)) => scalar(key, text.trim(), seconds),
     }
@@ -111,12 +114,16 @@ fn scalar(key: &Key, text: &str, seconds: bool) -> Result<Value, String> {
         Kind::RedisUrl => RedisUrl::parse(text).map(Value::RedisUrl).map_err(str::to_owned),
         Kind::RateKey => KeyBy::parse(text).map(Value::RateKey),
         Kind::Store(part) => web::store(part, text).map(Value::Text),
+        Kind::Url => telemetry::url(text),
+        Kind::Ratio => telemetry::ratio(text),
         Kind::Networks
         | Kind::Methods
         | Kind::AnyMethods
         | Kind::Hosts
         | Kind::Upstreams
         | Kind::Files
+        | Kind::Pairs { .. }
+        | Kind::Words(_)
         | Kind::Algorithms => Err("takes a list".to_owned()),
     }
 }

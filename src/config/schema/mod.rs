@@ -117,6 +117,17 @@ fn forms(key: &Key) -> Vec<Json> {
         Kind::RateKey => {
             vec![text("^\\s*([aA]|[hH][eE][aA][dD][eE][rR]\\s*:|[pP][aA][tT][hH]\\s*:)")]
         }
+        Kind::Url => vec![text("^\\s*[hH][tT][tT][pP][sS]?://")],
+        Kind::Ratio => {
+            vec![json!({ "type": "number", "minimum": 0, "maximum": 1 }), json!({ "type": "string" })]
+        }
+        Kind::Pairs { .. } => {
+            vec![json!({ "type": "array", "items": text("=") }), text("^\\s*([nN][oO][nN][eE]\\s*$|.*=|$)")]
+        }
+        Kind::Words(words) => vec![
+            json!({ "type": "array", "items": { "enum": words }, "minItems": 1 }),
+            json!({ "type": "string" }),
+        ],
         Kind::AnyMethods => vec![
             json!({ "type": "array", "items": { "type": "string" }, "minItems": 1 }),
             json!({ "type": "string" }),
@@ -156,8 +167,11 @@ fn default(key: &Key) -> Json {
         Kind::Count { .. } | Kind::OneOf(_) => {
             key.default.parse::<u64>().map_or(json!(key.default), |number| json!(number))
         }
-        Kind::Methods | Kind::Algorithms => json!(key.default.split(' ').collect::<Vec<_>>()),
         Kind::Networks | Kind::Hosts | Kind::Upstreams if key.auto.is_none() => json!([]),
+        Kind::Methods | Kind::Algorithms | Kind::Words(_) => {
+            json!(key.default.split(' ').collect::<Vec<_>>())
+        }
+        Kind::Pairs { .. } => json!([]),
         _ => json!(key.default),
     }
 }

@@ -20,6 +20,7 @@ use super::series::Series;
 use crate::body::BoxError;
 use crate::deadline::Deadline;
 use crate::refusal::{Reason, Refusal};
+use crate::trace::Attempt;
 
 /// A body that an upstream sends. It is passed on as it comes.
 #[derive(Debug)]
@@ -36,6 +37,8 @@ struct Streaming {
     waiting: bool,
     /// What was read before anybody asked.
     ahead: Option<Frame<Bytes>>,
+    /// The attempt that it is the answer of, where that is recorded.
+    span: Option<Box<Attempt>>,
 }
 
 /// What brings the bytes.
@@ -100,6 +103,7 @@ impl UpstreamBody {
         proxy: Arc<Inner>,
         lease: Lease<Pool>,
         active: Counted<Series>,
+        span: Option<Box<Attempt>>,
     ) -> Self {
         Self(Box::new(Streaming {
             carrier,
@@ -109,6 +113,7 @@ impl UpstreamBody {
             clock: None,
             waiting: false,
             ahead,
+            span,
         }))
     }
 }
@@ -116,6 +121,9 @@ impl UpstreamBody {
 impl Streaming {
     /// The last byte is here: the connection may carry another request.
     fn ends(&mut self) {
+        if let Some(mut span) = self.span.take() {
+            span.end();
+        }
         let carrier = std::mem::replace(&mut self.carrier, Carrier::None);
         self.proxy.give_back(carrier, &self.lease);
     }
@@ -130,9 +138,17 @@ impl Streaming {
         filtered(frame)
     }
 
+    /// The attempt ends with this.
+    fn fails(&mut self, reason: Reason) {
+        if let Some(mut span) = self.span.take() {
+            span.fail(reason.label());
+        }
+    }
+
     /// The answer cannot be read any further.
     fn breaks(&mut self) -> Refusal {
         self.carrier = Carrier::None;
+        self.fails(Reason::UpstreamInvalid);
         broken()
     }
 
@@ -145,6 +161,7 @@ impl Streaming {
         }
         ready!(clock.as_mut().poll(cx));
         self.carrier = Carrier::None;
+        self.fails(Reason::UpstreamTimeout);
         let detail = format!("no byte of the upstream's answer came for {} ms", timeout.as_millis());
         Poll::Ready(Refusal::new(Reason::UpstreamTimeout, detail).limit("upstream.read_timeout"))
     }

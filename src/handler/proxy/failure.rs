@@ -157,6 +157,11 @@ impl Failure {
         self.reason == Reason::Overloaded
     }
 
+    /// For traces.
+    pub(super) fn label(&self) -> &'static str {
+        self.reason.label()
+    }
+
     /// For the metrics.
     pub(super) fn kind(&self) -> UpstreamFailure {
         match self.reason {

@@ -14,7 +14,6 @@ use http_body::{Body, Frame};
 use hyper::upgrade::OnUpgrade;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::Inner;
 use super::answer::{Carrier, UpstreamBody};
 use super::balance::{self, Lease, Unavailable};
 use super::failure::Failure;
@@ -26,12 +25,15 @@ use super::series::Series;
 use super::tls::Secured;
 use super::tunnel::{self, Held, Tunnels};
 use super::upload::{Source, Upload};
+use super::{Inner, Upstream};
 use crate::body::BoxError;
 use crate::deadline::{Deadline, within};
 use crate::exchange::Exchange;
 use crate::handler::body::AnswerBody;
 use crate::protocol::Protocol;
 use crate::refusal::{Reason, Refusal};
+use crate::trace::Attempt;
+use crate::trace::context::SpanId;
 
 /// How long a client that waits for `100 Continue` is let wait for an upstream that says neither yes
 /// nor no (RFC 9110 section 10.1.1: not for ever).
@@ -74,6 +76,7 @@ impl Journey {
         let mut clock = pin!(Deadline::at(begun + proxy.options.request_timeout));
         let mut tried = Vec::new();
         let mut retries = proxy.options.upstream.retries;
+        let mut resent = 0;
         loop {
             let lease = match proxy.group.pick(&tried) {
                 Err(Unavailable::NoAddress(_)) if !proxy.group.is_resolved() => {
@@ -88,8 +91,10 @@ impl Journey {
             self.exchange.set_upstream(&upstream.label);
             let active = Counted::new(upstream.series.clone());
             let series = &upstream.series.0;
+            let mut span = self.span(upstream, &lease, resent);
             let answered = {
-                let attempt = pin!(self.attempt(&lease));
+                let id = span.as_ref().map(|span| span.span_id());
+                let attempt = pin!(self.attempt(&lease, id));
                 self.within(clock.as_mut(), attempt).await
             };
             let failure = match answered {
@@ -97,20 +102,26 @@ impl Journey {
                 Ok((mut parts, carrier)) => {
                     lease.succeeded();
                     series.answered(parts.status, begun.elapsed());
+                    if let Some(span) = &mut span {
+                        span.answered(parts.status.as_u16());
+                    }
                     head::answer(&mut parts, &self.sent.method, carrier.left());
                     if switches(&parts) {
+                        end(span);
                         return self.tunnel(parts, carrier, lease, active);
                     }
                     // Nothing has been said to the client yet: what is wrong with the answer right
                     // from its beginning can still be told.
                     let mut carrier = carrier;
-                    let ahead = poll_fn(|cx| Poll::Ready(carrier.look_ahead(cx))).await?;
+                    let ahead = poll_fn(|cx| Poll::Ready(carrier.look_ahead(cx))).await;
+                    let ahead = ahead.inspect_err(|refusal| fail(&mut span, refusal.reason.label()))?;
                     let whole = carrier.is_end() && ahead.as_ref().is_none_or(Frame::is_data);
                     let body = if whole {
+                        end(span);
                         proxy.give_back(carrier, &lease);
                         AnswerBody::Whole { bytes: ahead.and_then(|frame| frame.into_data().ok()) }
                     } else {
-                        let body = UpstreamBody::new(carrier, ahead, proxy.clone(), lease, active);
+                        let body = UpstreamBody::new(carrier, ahead, proxy.clone(), lease, active, span);
                         AnswerBody::Upstream { body }
                     };
                     return Ok(Response::from_parts(parts, body));
@@ -120,6 +131,8 @@ impl Journey {
                 }
                 Err(failure) => failure,
             };
+            fail(&mut span, failure.label());
+            drop(span);
             series.failed(failure.kind(), begun.elapsed());
             if let Some(blame) = failure.blame.filter(|_| !failure.stale) {
                 lease.failed(blame);
@@ -133,6 +146,7 @@ impl Journey {
                 return Err(failure.into_refusal());
             }
             retries -= 1;
+            resent += 1;
             series.retried();
             begun = Instant::now();
             // One whose kept connection had ended may well serve the next; one that takes nothing new
@@ -188,8 +202,13 @@ impl Journey {
         })
     }
 
+    /// The span of an attempt, where the request is recorded.
+    fn span(&self, upstream: &Upstream, lease: &Lease<Pool>, resent: u32) -> Option<Box<Attempt>> {
+        self.exchange.trace.get()?.attempt(&upstream.peer, lease.endpoint().address, resent)
+    }
+
     /// Asks one address.
-    async fn attempt(&self, lease: &Lease<Pool>) -> Result<Answered, Failure> {
+    async fn attempt(&self, lease: &Lease<Pool>, span: Option<SpanId>) -> Result<Answered, Failure> {
         let ProxyOptions { upstream: options, request_id_header, .. } = &self.proxy.options;
         let endpoint = lease.endpoint();
         let (Some(upstream), Some(url)) = (self.proxy.upstream(lease), options.url.get(endpoint.upstream))
@@ -208,6 +227,7 @@ impl Journey {
                 None => Length::None,
                 Some(source) => source.exact().map_or(Length::Open, Length::Exactly),
             },
+            span,
         };
         let body = self.source.as_ref().map_or(Upload::Empty, |source| source.lend(!http1));
         // What is rare is boxed, here and below: this future is moved into one box with all that it
@@ -320,6 +340,20 @@ impl Journey {
         let idle = self.proxy.options.upstream.tunnel_idle_timeout;
         tokio::spawn(tunnel::run(client, socket, said, idle, held));
         Ok(Response::from_parts(parts, AnswerBody::Whole { bytes: None }))
+    }
+}
+
+/// An attempt is over, and all is well.
+fn end(span: Option<Box<Attempt>>) {
+    if let Some(mut span) = span {
+        span.end();
+    }
+}
+
+/// An attempt failed.
+fn fail(span: &mut Option<Box<Attempt>>, kind: &'static str) {
+    if let Some(span) = span {
+        span.fail(kind);
     }
 }
 

@@ -9,6 +9,8 @@ use super::forwarded;
 use super::http1::field;
 use super::url::UpstreamProtocol;
 use crate::exchange::Exchange;
+use crate::trace::TRACEPARENT;
+use crate::trace::context::SpanId;
 
 /// Who we are in `Via` (RFC 9110 section 7.6.3): a pseudonym, since host names are nobody's business.
 const VIA_1_1: HeaderValue = HeaderValue::from_static("1.1 nessen");
@@ -40,6 +42,8 @@ pub(super) struct Ask<'a> {
     pub expect: bool,
     /// What is known of the body's length.
     pub length: Length,
+    /// The span of this attempt, where it has one.
+    pub span: Option<SpanId>,
 }
 
 /// How long a request's body is.
@@ -151,12 +155,14 @@ fn fields(out: &mut impl Sink, sent: &Parts, exchange: &Exchange, ask: &Ask<'_>,
     // HTTP/2 may send one cookie a field; everywhere else they are one field (RFC 9113 section 8.2.3).
     let join_cookies = sent.version == Version::HTTP_2 && !http2;
     let mut cookies = Vec::new();
+    let trace = exchange.trace.get();
     for (name, value) in &sent.headers {
         let dropped = is_of_the_hop(name)
             || matches!(*name, header::HOST | header::CONTENT_LENGTH | header::EXPECT)
             || (forwarded::is_forwarding(name) && (!exchange.trusted_peer || forwarded::is_written(name)))
             || name == ask.request_id_header
             || listed.has(name)
+            || trace.is_some_and(|trace| trace.replaces(name))
             || is_alias(name.as_str());
         if dropped {
             continue;
@@ -174,6 +180,9 @@ fn fields(out: &mut impl Sink, sent: &Parts, exchange: &Exchange, ask: &Ask<'_>,
     out.put(&header::VIA, &via(sent.version));
     if let Some(id) = exchange.request_id.get() {
         out.put_made(ask.request_id_header, id.as_bytes());
+    }
+    if let Some(parent) = trace.and_then(|trace| trace.parent_of(ask.span)) {
+        out.put_made(&TRACEPARENT, &parent);
     }
     if let Some(protocol) = ask.upgrade {
         out.put(&header::CONNECTION, &HeaderValue::from_static("upgrade"));

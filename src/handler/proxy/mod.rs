@@ -41,6 +41,7 @@ use self::http1::Http1;
 use self::pool::Pool;
 use self::series::{Series, Told};
 use self::tls::Secured;
+use self::url::{UpstreamProtocol, UpstreamUrl};
 use super::body::AnswerBody;
 use crate::body::BoxError;
 use crate::exchange::Exchange;
@@ -49,6 +50,7 @@ use crate::resolve::Resolver;
 use crate::telemetry::Metrics;
 use crate::tls::client::server_name;
 use crate::tls::live::Live;
+use crate::trace::Peer;
 
 pub use answer::UpstreamBody;
 pub use options::{HostHeader, ProxyOptions, UpstreamOptions};
@@ -91,6 +93,8 @@ struct Upstream {
     series: Arc<Series>,
     /// Where TLS is spoken to it.
     secured: Option<Arc<Secured>>,
+    /// As spans tell of it.
+    peer: Arc<Peer>,
 }
 
 impl Proxy {
@@ -120,6 +124,7 @@ impl Proxy {
                         .unwrap_or(HeaderValue::from_static("")),
                     label,
                     secured,
+                    peer: Arc::new(peer(url)),
                 }
             })
             .collect();
@@ -161,6 +166,22 @@ impl Proxy {
         B: http_body::Body<Data = Bytes, Error = BoxError> + Send + 'static,
     {
         forward::Journey::new(self.0.clone(), sent, body, exchange).run()
+    }
+}
+
+fn peer(url: &UpstreamUrl) -> Peer {
+    let (scheme, version) = match url.protocol {
+        UpstreamProtocol::Http1 => ("http", "1.1"),
+        UpstreamProtocol::H2c => ("http", "2"),
+        UpstreamProtocol::Https => ("https", "1.1"),
+        UpstreamProtocol::H2 => ("https", "2"),
+    };
+    Peer {
+        scheme,
+        version,
+        authority: url.authority().into(),
+        host: url.host.as_str().into(),
+        port: url.port,
     }
 }
 

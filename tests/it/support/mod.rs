@@ -3,6 +3,7 @@
 pub(crate) mod balancer;
 pub(crate) mod client;
 pub(crate) mod client2;
+pub(crate) mod collector;
 pub(crate) mod folder;
 pub(crate) mod front;
 pub(crate) mod http1;
