@@ -140,12 +140,13 @@ impl Stage for ObserveLayer {
         // A request outside an exchange is nobody's to report.
         if let Some(exchange) = exchange {
             if let Some(tracer) = &self.tracer {
-                let _ =
-                    exchange.trace.set(tracer.begin(request, exchange.trusted_peer, false, exchange.started));
+                let secure = exchange.tls.is_some();
+                let trace = tracer.begin(request, exchange.trusted_peer, secure, exchange.started);
+                let _ = exchange.trace.set(trace);
             }
             if self.conventions {
                 let proto = request.headers().get("x-forwarded-proto").filter(|_| exchange.trusted_peer);
-                let secure = proto.is_some_and(|proto| proto == "https");
+                let secure = proto.map_or(exchange.tls.is_some(), |proto| proto == "https");
                 held.spoken = Some(Spoken { version: request.version(), secure });
             }
             self.metrics.request_started();

@@ -8,6 +8,7 @@ use rustls::version::{TLS12, TLS13};
 use rustls::{HandshakeKind, ProtocolVersion};
 
 use super::{HOST, Secure, ask, shake, try_shake};
+use crate::support::collector::Collector;
 use crate::support::folder::Folder;
 use crate::support::http1::{Conn, get, post};
 use crate::support::tls::{Ca, Door};
@@ -241,4 +242,20 @@ fn a_connection_that_rests_is_taken_up_again() {
     for _ in 0..3 {
         assert!(ask(&mut stream, "/health").unwrap().starts_with("HTTP/1.1 200"));
     }
+}
+
+#[test]
+fn traces_and_durations_say_https() {
+    let collector = Collector::http();
+    let secure = Secure::start(&[
+        ("TRACING_ENABLED", "true"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.url()),
+        ("OTEL_BSP_SCHEDULE_DELAY", "20"),
+        ("NESSEN_METRICS_SEMANTIC_CONVENTIONS", "true"),
+    ]);
+    assert_eq!(secure.get_secure("/badge/a/b.svg").status, 200);
+    let spans = collector.trace_of("url.path", "/badge/a/b.svg", 1);
+    assert_eq!(spans[0].get("url.scheme"), "https", "{spans:#?}");
+    let of_https = |name: &String| name.starts_with("http_server_request") && name.contains("https");
+    assert!(secure.samples().keys().any(of_https), "{:#?}", secure.samples());
 }
