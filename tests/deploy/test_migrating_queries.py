@@ -121,7 +121,7 @@ def test_talos_metrics_are_scraped_on_the_services_port(migration, scrape):
 @each("tracehound")
 def test_blocked_sources_can_be_compared_with_their_own_baseline(migration, scrape):
     """The guide's alert on rate_limiter_blocked_sources, under Nessen's name for it."""
-    server = migration.serve(RATE_LIMIT_MAX_REQUESTS=1)
+    server = migration.serve(TRACEHOUND_RATE_LIMIT_MAX_REQUESTS=1)
     prometheus = scrape(tracehound=server.admin_address)
     name = "nessen_rate_limit_blocked_sources"
     prometheus.await_query(f"count_over_time({name}[1h]) > 5 and {name} == 0")

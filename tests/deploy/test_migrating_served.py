@@ -84,7 +84,7 @@ def test_without_a_port_for_operators_they_are_nessens_on_the_services_port(migr
 )
 def test_a_body_of_the_limit_passes_and_one_byte_more_is_413(migration, limit, path):
     server = migration.serve()
-    assert migration.values["MAX_BODY_SIZE"] == str(limit)
+    assert str(limit) in (migration.values.get(name) for name in ("MAX_BODY_SIZE", "TRACEHOUND_MAX_PAYLOAD_SIZE"))
     assert server.get(path, method="POST", body=b"x" * limit)[0] == 200
     status, _, text = server.get(path, method="POST", body=b"x" * (limit + 1))
     assert (status, json.loads(text)["code"]) == (413, "BODY_TOO_LARGE")
@@ -125,8 +125,8 @@ def test_the_request_timeout_counts_milliseconds(migration):
 @each("tracehound")
 def test_the_rate_limit_of_the_config_map_holds(migration):
     server = migration.serve()
-    allowed = int(migration.values["RATE_LIMIT_MAX_REQUESTS"])
-    per_second = allowed / (int(migration.values["RATE_LIMIT_WINDOW_MS"]) / 1000)
+    allowed = int(migration.values["TRACEHOUND_RATE_LIMIT_MAX_REQUESTS"])
+    per_second = allowed / (int(migration.values["TRACEHOUND_RATE_LIMIT_WINDOW_MS"]) / 1000)
     connection = http.client.HTTPConnection(server.address)
 
     def ask(client):
@@ -139,7 +139,7 @@ def test_the_rate_limit_of_the_config_map_holds(migration):
         count += 1
     assert allowed <= count <= allowed + (time.monotonic() - began) * per_second + 1
     assert answer[0].status == 429 and json.loads(answer[1])["code"] == "RATE_LIMITED"
-    block = int(migration.values["RATE_LIMIT_BLOCK_MS"]) // 1000
+    block = int(migration.values["TRACEHOUND_RATE_LIMIT_BLOCK_MS"]) // 1000
     assert block - 5 <= int(answer[0].headers["Retry-After"]) <= block
     assert answer[0].headers["RateLimit-Policy"] and answer[0].headers["RateLimit"]
     # The same proxy, another client.

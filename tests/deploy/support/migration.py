@@ -9,8 +9,10 @@ from support.waiting import eventually
 FOLDER = tools.ROOT / "deploy/migrating"
 NAMES = ("nessen", "tracehound", "traversion", "talos", "tarka")
 PROXIED = NAMES[1:]
-# The name of the file, and what is left of Node's.
-NOT_A_KEY = ("NESSEN_CONFIG", "NODE_ENV", "NODE_OPTIONS")
+# The name of the file, what is left of Node's, and what is the library's alone.
+NOT_A_KEY = (
+    "NESSEN_CONFIG", "NODE_ENV", "NODE_OPTIONS", "TRACEHOUND_HOUND_MAX_ACTIVE", "TRACEHOUND_HOUND_TIMEOUT_MS",
+)  # fmt: skip
 
 
 class Migration:
