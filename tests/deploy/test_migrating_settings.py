@@ -23,7 +23,7 @@ TRACEHOUND = [
     ("TRACEHOUND_RATE_LIMIT_BLOCK_MS", "30000", "rate_limit.block", "30s"),
     ("TRACEHOUND_MAX_PAYLOAD_SIZE", "1048576", "limits.max_body_size", "1MiB"),
     ("TRACEHOUND_COLD_STORAGE_BUCKET", "tracehound-evidence", "evidence.s3_bucket", "tracehound-evidence"),
-    ("TRACEHOUND_COLD_STORAGE_PREFIX", "prod/evidence/", "evidence.s3_prefix", "prod/evidence/"),
+    ("TRACEHOUND_COLD_STORAGE_PREFIX", "prod/evidence/", "evidence.s3_prefix", "prod/evidence"),
     ("TRACEHOUND_COLD_STORAGE_REGION", "us-east-1", "evidence.s3_region", "us-east-1"),
     ("TRACEHOUND_SCHEDULER_TICK_MS", "5000", "evidence.flush_interval", "5s"),
     ("TRACEHOUND_FAILSAFE_PANIC_THRESHOLD", "10", "evidence.panic_threshold", "10"),
