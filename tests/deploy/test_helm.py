@@ -6,15 +6,18 @@ import re
 import pytest
 import yaml
 
-from support import keys, kube_schemas, settings
+from support import certificate, keys, kube_schemas, settings
 from support.helm import CHART, Helm, Refused, render
 from support.kube_objects import gaps, walk
 
 FILES = {path.name.removesuffix("-values.yaml"): path for path in sorted(CHART.glob("ci/*-values.yaml"))}
 SECRETS = {
+    "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE",
+    "AWS_SECRET_ACCESS_KEY": "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY",
     "ALLOWED_HOSTS": "www.example.com *.example.org\n",
     "NESSEN_UPSTREAM_HEALTH_PATH": "/healthz\n",
     "RATE_LIMIT_MAX_REQUESTS": "600\n",
+    "REDIS_URL": "redis://:h0rse@redis:6379/0\n",
     "UPSTREAM": "http://app:8080\n",
 }
 
@@ -55,7 +58,9 @@ def test_what_belongs_together_meets(release):
 
 
 def test_the_grace_period_holds_the_drain_and_a_margin(release, binary):
-    drain = settings.drain(keys.effective(binary, release.of("ConfigMap")[0]["data"]))
+    data = release.of("ConfigMap")[0]["data"]
+    timed = {name: data[name] for name in ("DRAIN_DELAY", "SHUTDOWN_TIMEOUT")}  # others name files of the pod
+    drain = settings.drain(keys.effective(binary, timed))
     assert release.pod()["terminationGracePeriodSeconds"] >= drain + settings.MARGIN
     assert "lifecycle" not in release.container(), "the delay is Nessen's own"
 
@@ -74,6 +79,13 @@ def test_the_settings_are_ones_that_nessen_takes(release, binary, tmp_path):
             file.write_text(text)
             value = str(file)
         environment[name] = value
+    certificate.make(tmp_path / "tls")
+    (tmp_path / "tls/ca.crt").write_bytes((tmp_path / "tls/tls.crt").read_bytes())
+    for name, value in environment.items():
+        if value.startswith("/run/tls/"):
+            environment[name] = str(tmp_path / "tls" / value.rsplit("/", 1)[1])
+        if value.startswith("/var/lib/"):
+            environment[name] = str(tmp_path / value.rsplit("/", 1)[1])
     assert keys.effective(binary, environment, files=True)["admin.port"] == "9090"
 
 

@@ -96,14 +96,82 @@ SHUTDOWN_TIMEOUT: {{ printf "%ds" (int .Values.shutdown.drainTimeoutSeconds) | q
 {{- with .Values.upstream }}
 UPSTREAM: {{ (kindIs "slice" . | ternary (join "," .) .) | quote }}
 {{- end }}
-{{- range $name, $value := .Values.config }}
+{{- range $name, $value := merge (dict) .Values.config (include "nessen.features" . | fromYaml) }}
 {{ $name }}: {{ kindIs "string" $value | ternary $value (toJson $value) | quote }}
+{{- end }}
+{{- end }}
+
+{{/* Settings that come of values with a name of their own, by their names in the environment. */}}
+{{- define "nessen.features" -}}
+{{- if eq .Values.mode "prod" }}
+MODE: prod
+REPLICAS: {{ ternary .Values.autoscaling.maxReplicas .Values.replicaCount .Values.autoscaling.enabled | max 1 | toString | quote }}
+{{- end }}
+{{- with .Values.tls }}
+{{- if .enabled }}
+TLS_CERT: /run/tls/nessen/tls.crt
+TLS_KEY: /run/tls/nessen/tls.key
+{{- if ne .clientAuth "off" }}
+NESSEN_TLS_CLIENT_AUTH: {{ .clientAuth }}
+NESSEN_TLS_CLIENT_CA: /run/tls/clients/{{ .clientCA.key }}
+{{- end }}
+{{- if .redirect }}
+NESSEN_TLS_REDIRECT_PORT: "3080"
+NESSEN_TLS_PUBLIC_PORT: {{ $.Values.service.port | toString | quote }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- with .Values.rateLimit.redis }}
+{{- if .enabled }}
+RATE_LIMIT_BACKEND: redis
+NESSEN_RATE_LIMIT_ON_REDIS_FAILURE: {{ .onFailure }}
+{{- end }}
+{{- end }}
+{{- with .Values.evidence }}
+{{- if .enabled }}
+NESSEN_EVIDENCE_ENABLED: "true"
+NESSEN_EVIDENCE_MAX_BYTES: {{ .maxBytes | quote }}
+{{- if .folder.enabled }}
+NESSEN_EVIDENCE_STORAGE: /var/lib/nessen/evidence
+NESSEN_EVIDENCE_STORAGE_MAX_BYTES: {{ .folder.maxBytes | quote }}
+{{- end }}
+{{- with .s3 }}
+{{- if .enabled }}
+NESSEN_EVIDENCE_S3_BUCKET: {{ .bucket | quote }}
+NESSEN_EVIDENCE_S3_REGION: {{ .region | quote }}
+{{- with .prefix }}
+NESSEN_EVIDENCE_S3_PREFIX: {{ . | quote }}
+{{- end }}
+{{- with .endpoint }}
+NESSEN_EVIDENCE_S3_ENDPOINT: {{ . | quote }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* What is mounted out of secrets that exist: `secrets`, and those of the values above. */}}
+{{- define "nessen.secrets" -}}
+{{- range .Values.secrets }}
+- {name: {{ .name }}, existingSecret: {{ .existingSecret }}, key: {{ .key | quote }}}
+{{- end }}
+{{- with .Values.rateLimit.redis }}
+{{- if .enabled }}
+- {name: REDIS_URL, existingSecret: {{ .existingSecret }}, key: {{ .key | quote }}}
+{{- end }}
+{{- end }}
+{{- with .Values.evidence.s3 }}
+{{- if and .enabled $.Values.evidence.enabled }}
+- {name: AWS_ACCESS_KEY_ID, existingSecret: {{ .existingSecret }}, key: {{ .accessKeyIdKey | quote }}}
+- {name: AWS_SECRET_ACCESS_KEY, existingSecret: {{ .existingSecret }}, key: {{ .secretAccessKeyKey | quote }}}
+{{- end }}
 {{- end }}
 {{- end }}
 
 {{/* The settings that are mounted as files: of secrets that exist, and of the one that the operator writes. */}}
 {{- define "nessen.secretNames" -}}
-{{- range .Values.secrets }}
+{{- range include "nessen.secrets" . | fromYamlArray }}
 - {{ .name }}
 {{- end }}
 {{- if .Values.externalSecret.enabled }}
@@ -123,6 +191,17 @@ UPSTREAM: {{ (kindIs "slice" . | ternary (join "," .) .) | quote }}
 {{- if hasKey $.Values.config . }}
 {{- fail (printf "%s is set in config and as a secret" .) }}
 {{- end }}
+{{- end }}
+{{- range $name, $_ := include "nessen.features" . | fromYaml }}
+{{- if or (hasKey $.Values.config $name) (has $name $names) }}
+{{- fail (printf "%s is set by another value of the chart" $name) }}
+{{- end }}
+{{- end }}
+{{- if and .Values.evidence.folder.enabled .Values.evidence.s3.enabled }}
+{{- fail "evidence.folder and evidence.s3: only one place" }}
+{{- end }}
+{{- if and .Values.tls.enabled .Values.tls.redirect (eq (int .Values.service.port) (int .Values.tls.redirectServicePort)) }}
+{{- fail "service.port and tls.redirectServicePort are the same: with tls.redirect, set service.port, as to 443" }}
 {{- end }}
 {{- if and .Values.upstream (has "UPSTREAM" $names) }}
 {{- fail "UPSTREAM is set by upstream and as a secret" }}
