@@ -222,6 +222,7 @@ def test_a_rollout_takes_no_old_pod_before_a_new_one_is_ready(render):
 def test_mounts_and_references_are_there(render):
     objects = manifests.rendered(render)
     made = [item["spec"]["target"]["name"] for item in of_kind(objects, "ExternalSecret")]
+    made += [f"nessen-{what}" for what in ("redis", "evidence")]  # that the components say to make
     for item, _, spec in pods(objects):
         assert named(objects, "ServiceAccount", spec["serviceAccountName"])
         volumes = {volume["name"]: volume for volume in spec.get("volumes", [])}

@@ -9,8 +9,13 @@ from support import keys, manifests, settings, tools
 from support.manifests import containers, named, pods
 
 EVERYWHERE = pytest.mark.parametrize("render", manifests.RENDERS, ids=manifests.label)
-# What External Secrets would have put there.
-SECRETS = {"upstream": "http://app:8080\n"}
+# What Secrets would hold.
+SECRETS = {
+    "upstream": "http://app:8080\n",
+    "redis-url": "redis://:h0rse@redis.redis:6379/0\n",
+    "access-key-id": "AKIDEXAMPLE\n",
+    "secret-access-key": "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY\n",
+}
 
 
 def ours(objects):
@@ -74,6 +79,31 @@ def test_a_component_that_says_what_answers_is_heard(component, upstream, binary
     files(main, spec, objects, tmp_path)
     given = there(manifests.environment(main, objects), tmp_path)
     assert keys.effective(binary, given, files=True)["upstream.url"] == upstream
+
+
+@pytest.mark.parametrize(
+    "component, wanted",
+    [
+        ("shared-rate-limits", {"rate_limit.backend": "redis", "rate_limit.redis_url": "(redacted)"}),
+        ("evidence", {"evidence.enabled": "true", "evidence.s3_bucket": "nessen-evidence", "evidence.s3_region": "us-east-1"}),
+    ],
+)
+def test_a_component_that_says_how_is_heard(component, wanted, binary, tmp_path):
+    objects = manifests.rendered(("production", (component,)))
+    (main, spec) = ours(objects)[0]
+    files(main, spec, objects, tmp_path)
+    given = there(manifests.environment(main, objects), tmp_path)
+    found = keys.effective(binary, given, files=True)
+    assert {key: found.get(key) for key in wanted} == wanted
+
+
+@pytest.mark.parametrize(("component", "port"), [("shared-rate-limits", 6379), ("evidence", 443)])
+def test_a_component_that_asks_others_is_let_out(component, port):
+    def egress(components):
+        return named(manifests.rendered(("production", components)), "NetworkPolicy", "nessen")["spec"]["egress"]
+
+    before, after = egress(()), egress((component,))
+    assert after[:-1] == before and after[-1]["ports"][0]["port"] == port and after[-1]["to"]
 
 
 def test_the_routes_of_two_ingress_take_the_paths_of_its_ingresses(binary, tmp_path):
