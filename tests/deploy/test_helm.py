@@ -17,6 +17,7 @@ SECRETS = {
     "ALLOWED_HOSTS": "www.example.com *.example.org\n",
     "NESSEN_UPSTREAM_HEALTH_PATH": "/healthz\n",
     "RATE_LIMIT_MAX_REQUESTS": "600\n",
+    "OTEL_EXPORTER_OTLP_HEADERS": "api-key=h0rse-staple\n",
     "REDIS_URL": "redis://:h0rse@redis:6379/0\n",
     "UPSTREAM": "http://app:8080\n",
 }

@@ -42,6 +42,8 @@ def test_nothing_of_it_is_there_by_default():
         ({"rateLimit": REDIS, "config": {"RATE_LIMIT_BACKEND": "local"}}, "RATE_LIMIT_BACKEND is set by another value"),
         ({"evidence": {"s3": {**S3, "bucket": ""}}}, "'/evidence/s3/bucket'"),
         ({"evidence": {"enabled": True, "s3": S3, "folder": {"enabled": True}}}, "only one place"),
+        ({"tracing": {"enabled": True}}, "'/tracing/endpoint'"),
+        ({"tracing": {"ratio": "2"}}, "'/tracing/ratio'"),
         ({"mode": "production"}, "'/mode'"),
         ({"mode": "prod", "config": {"REPLICAS": 2}}, "REPLICAS is set by another value"),
     ],
@@ -136,6 +138,14 @@ def test_the_policy_lets_out_to_redis_and_bucket_alone():
         (6379, ["namespaceSelector"]),
         (443, ["ipBlock"]),
     ]
+
+
+def test_traces_go_where_they_are_let_out_to():
+    told = data(**values("tracing"))
+    assert told["OTEL_EXPORTER_OTLP_ENDPOINT"].endswith(":4318") and told["OTEL_TRACES_SAMPLER_ARG"] == "0.01"
+    policies = render(**values("tracing")).of("NetworkPolicy")
+    policy = next(each for each in policies if each["metadata"]["name"] == "web-nessen")
+    assert policy["spec"]["egress"][-1]["ports"] == [{"port": 4318, "protocol": "TCP"}]
 
 
 @pytest.mark.parametrize(

@@ -85,6 +85,7 @@ def test_a_component_that_says_what_answers_is_heard(component, upstream, binary
     "component, wanted",
     [
         ("shared-rate-limits", {"rate_limit.backend": "redis", "rate_limit.redis_url": "(redacted)"}),
+        ("tracing", {"tracing.enabled": "true", "tracing.sampler": "parentbased_traceidratio", "tracing.ratio": "0.01"}),
         ("evidence", {"evidence.enabled": "true", "evidence.s3_bucket": "nessen-evidence", "evidence.s3_region": "us-east-1"}),
     ],
 )
@@ -97,7 +98,7 @@ def test_a_component_that_says_how_is_heard(component, wanted, binary, tmp_path)
     assert {key: found.get(key) for key in wanted} == wanted
 
 
-@pytest.mark.parametrize(("component", "port"), [("shared-rate-limits", 6379), ("evidence", 443)])
+@pytest.mark.parametrize(("component", "port"), [("shared-rate-limits", 6379), ("evidence", 443), ("tracing", 4318)])
 def test_a_component_that_asks_others_is_let_out(component, port):
     def egress(components):
         return named(manifests.rendered(("production", components)), "NetworkPolicy", "nessen")["spec"]["egress"]

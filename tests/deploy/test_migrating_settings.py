@@ -7,6 +7,7 @@ import re
 import pytest
 from support import pod, settings, tools
 from support.bucket import Bucket
+from support.collector import Collector
 from support.migration import each, migration  # noqa: F401
 from support.redis import Redis
 from support.waiting import eventually
@@ -36,6 +37,12 @@ TALOS = [
     ("RATE_LIMIT_BACKEND", "redis", "rate_limit.backend", "redis"),
     ("RATE_LIMIT_DEFAULT_RPS", "10", "rate_limit.per_second", "10"),
     ("RATE_LIMIT_DEFAULT_BURST", "20", "rate_limit.burst", "20"),
+    ("TRACING_ENABLED", "true", "tracing.enabled", "true"),
+    ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1", "tracing.endpoint", "http://127.0.0.1:1/"),
+    (
+        "OTEL_RESOURCE_ATTRIBUTES", "service.name=talos-nessen,environment=prod",
+        "tracing.resource_attributes", "service.name=talos-nessen,environment=prod",
+    ),
     ("SHUTDOWN_DRAIN_TIMEOUT_SECONDS", "30", "shutdown.drain_timeout", "30s"),
 ]
 ROWS = [("tracehound", *row) for row in TRACEHOUND] + [("talos", *row) for row in TALOS]
@@ -261,6 +268,34 @@ def test_redis_without_a_url_is_a_mistake(migration):
     environment = {name: value for name, value in migration.values.items() if name != "REDIS_URL"}
     done = tools.run(migration.binary, "check", env=environment, check=False)
     assert done.returncode == 78 and "redis_url" in done.stderr + done.stdout
+
+
+@pytest.fixture
+def collector():
+    found = Collector()
+    yield found
+    found.close()
+
+
+@each("talos")
+def test_traces_go_to_the_collector_without_secrets(migration, collector):
+    server = migration.serve(OTEL_EXPORTER_OTLP_ENDPOINT=collector.url, OTEL_BSP_SCHEDULE_DELAY=100)
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    fields = {"traceparent": f"00-{trace}-00f067aa0ba902b7-01", "Authorization": "Bearer h0rse-staple"}
+    assert server.get("/mcp/x?token=h0rse-staple", headers=fields)[0] == 200
+
+    def sent():
+        return [body for path, body in collector.came if path == "/v1/traces" and bytes.fromhex(trace) in body]
+
+    (body,) = eventually(sent, "the trace is sent")
+    assert b"talos-nessen" in body and b"/mcp/x" in body and b"h0rse-staple" not in body
+
+
+@each("talos")
+def test_prod_does_not_start_with_traces_for_nowhere(migration):
+    environment = {name: value for name, value in migration.values.items() if name != "OTEL_EXPORTER_OTLP_ENDPOINT"}
+    done = tools.run(migration.binary, "check", env=environment, check=False)
+    assert done.returncode == 78 and "tracing." in done.stderr + done.stdout
 
 
 @each("talos")

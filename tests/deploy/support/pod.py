@@ -8,6 +8,7 @@ import yaml
 SECRETS = {
     ("aws-credentials", "access-key-id"): "AKIDEXAMPLE",
     ("aws-credentials", "secret-access-key"): "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY",
+    ("talos-otlp", "endpoint"): "http://127.0.0.1:1",
     ("talos-redis", "redis-url"): "redis://127.0.0.1:1",
 }
 

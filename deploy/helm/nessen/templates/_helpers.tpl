@@ -127,6 +127,14 @@ RATE_LIMIT_BACKEND: redis
 NESSEN_RATE_LIMIT_ON_REDIS_FAILURE: {{ .onFailure }}
 {{- end }}
 {{- end }}
+{{- with .Values.tracing }}
+{{- if .enabled }}
+TRACING_ENABLED: "true"
+OTEL_EXPORTER_OTLP_ENDPOINT: {{ .endpoint | quote }}
+OTEL_TRACES_SAMPLER: {{ .sampler }}
+OTEL_TRACES_SAMPLER_ARG: {{ .ratio | quote }}
+{{- end }}
+{{- end }}
 {{- with .Values.evidence }}
 {{- if .enabled }}
 NESSEN_EVIDENCE_ENABLED: "true"
@@ -159,6 +167,11 @@ NESSEN_EVIDENCE_S3_ENDPOINT: {{ . | quote }}
 {{- with .Values.rateLimit.redis }}
 {{- if .enabled }}
 - {name: REDIS_URL, existingSecret: {{ .existingSecret }}, key: {{ .key | quote }}}
+{{- end }}
+{{- end }}
+{{- with .Values.tracing }}
+{{- if and .enabled .headers.existingSecret }}
+- {name: OTEL_EXPORTER_OTLP_HEADERS, existingSecret: {{ .headers.existingSecret }}, key: {{ .headers.key | quote }}}
 {{- end }}
 {{- end }}
 {{- with .Values.evidence.s3 }}
