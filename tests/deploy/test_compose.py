@@ -1,13 +1,14 @@
 """docker-compose.yml: what it says, and what it does: three replicas behind nginx, replaced under load."""
 
 import json
+import os
 import time
 import urllib.request
 
 import pytest
 import yaml
 
-from support import docker
+from support import docker, keys
 from support.client import Posts, ask, spellings
 from support.tools import ROOT, need, need_compose, run
 
@@ -46,6 +47,21 @@ def test_compose_reads_it_with_every_profile():
     need_compose()
     told = json.loads(run("docker", "compose", "--profile", "*", "config", "--format", "json").stdout)
     assert {"nginx", "app", "prometheus", "redis", *REPLICAS} == set(told["services"])
+
+
+@pytest.mark.parametrize("chosen", [{}, {"RATE_LIMIT_BACKEND": "redis", "REDIS_URL": "redis://redis:6379", "RATE_LIMIT_MAX_REQUESTS": "600"}])
+def test_replicas_share_one_limit_in_redis_where_that_is_chosen(chosen, binary):
+    need_compose()
+    environment = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/")} | chosen
+    told = json.loads(run("docker", "compose", "--profile", "redis", "config", "--format", "json", env=environment).stdout)
+    network = set(told["services"]["redis"]["networks"])
+    for name in REPLICAS:
+        assert network <= set(told["services"][name]["networks"])
+        # As the container would be given them: what is empty is not set.
+        given = {k: v for k, v in told["services"][name]["environment"].items() if v}
+        effective = keys.effective(binary, given)
+        assert effective["rate_limit.backend"] == chosen.get("RATE_LIMIT_BACKEND", "local")
+        assert effective["rate_limit.max_requests"] == chosen.get("RATE_LIMIT_MAX_REQUESTS", "off")
 
 
 @pytest.mark.parametrize("name", ["nginx", *REPLICAS, "app", "prometheus", "redis"])

@@ -122,7 +122,8 @@ def test_hosts_are_the_same_wherever_they_are_written(render):
     for item in of_kind(objects, "Gateway"):
         assert {listener["hostname"] for listener in item["spec"]["listeners"]} == hosts
     for item in of_kind(objects, "Certificate"):
-        assert set(item["spec"]["dnsNames"]) == hosts
+        # The pods' own is for who asks them by their Service.
+        assert set(item["spec"]["dnsNames"]) == ({"nessen"} if item["metadata"]["name"] == "nessen-pods" else hosts)
 
 
 def test_tls_goes_by_the_certificate_on_gateway_and_every_ingress():
@@ -145,6 +146,20 @@ def test_tls_goes_by_the_certificate_on_gateway_and_every_ingress():
             (solver,) = named(objects, "Issuer", "nessen")["spec"]["acme"]["solvers"]
             (parent,) = solver["http01"]["gatewayHTTPRoute"]["parentRefs"]
             assert parent["name"] == "nessen" and listeners[parent["sectionName"]]["protocol"] == "HTTP"
+
+
+@EVERYWHERE
+def test_probes_service_and_ingresses_speak_what_the_port_does(render):
+    objects = manifests.rendered(render)
+    tls = "tls" in render[1]
+    (main,) = named(objects, "Deployment", "nessen")["spec"]["template"]["spec"]["containers"]
+    assert ("TLS_CERT" in manifests.environment(main, objects)) == tls
+    for name in ("startupProbe", "livenessProbe", "readinessProbe"):
+        assert main[name]["httpGet"].get("scheme", "HTTP") == ("HTTPS" if tls else "HTTP")
+    assert named(objects, "Service", "nessen")["spec"]["ports"][0]["appProtocol"] == ("https" if tls else "http")
+    for item in of_kind(objects, "Ingress"):
+        spoken = item["metadata"].get("annotations", {}).get("nginx.ingress.kubernetes.io/backend-protocol", "HTTP")
+        assert spoken == ("HTTPS" if tls else "HTTP"), called(item)
 
 
 @EVERYWHERE
@@ -223,6 +238,7 @@ def test_mounts_and_references_are_there(render):
     objects = manifests.rendered(render)
     made = [item["spec"]["target"]["name"] for item in of_kind(objects, "ExternalSecret")]
     made += [f"nessen-{what}" for what in ("redis", "evidence")]  # that the components say to make
+    made += [item["spec"]["secretName"] for item in of_kind(objects, "Certificate")]
     for item, _, spec in pods(objects):
         assert named(objects, "ServiceAccount", spec["serviceAccountName"])
         volumes = {volume["name"]: volume for volume in spec.get("volumes", [])}

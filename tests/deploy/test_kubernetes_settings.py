@@ -5,7 +5,7 @@ import os
 import pytest
 import yaml
 
-from support import keys, manifests, settings, tools
+from support import certificate, keys, manifests, settings, tools
 from support.manifests import containers, named, pods
 
 EVERYWHERE = pytest.mark.parametrize("render", manifests.RENDERS, ids=manifests.label)
@@ -34,6 +34,9 @@ def files(container, spec, objects, into):
     for mount in container.get("volumeMounts", []):
         volume = volumes[mount["name"]]
         data = SECRETS if "secret" in volume else named(objects, "ConfigMap", volume["configMap"]["name"])["data"]
+        if volume.get("secret", {}).get("secretName") == "nessen-pods-tls":
+            certificate.make(into / mount["mountPath"].lstrip("/"), "nessen")
+            continue
         whole = "subPath" not in mount
         for name, text in data.items():
             if whole or name == mount["subPath"]:

@@ -16,12 +16,12 @@ OVERLAYS = ["dev", "staging", "production"]
 COMPONENTS = sorted(path.name for path in (K8S / "components").iterdir())
 # Those that say what answers, of which a deployment has one.
 ANSWERS = ["external-secrets", "sidecar", "two-ingress"]
-ADDITIONS = [name for name in COMPONENTS if name not in [*ANSWERS, "cert-manager"]]
-# Everything that is rendered: (overlay or "base", components). cert-manager is last: it gives TLS to what is there.
+ADDITIONS = [name for name in COMPONENTS if name not in [*ANSWERS, "tls", "cert-manager"]]
+# Everything that is rendered: (overlay or "base", components). tls and cert-manager are last: they give TLS to what is there.
 RENDERS = (
     [("base", ()), *((overlay, ()) for overlay in OVERLAYS)]
     + [(overlay, (component,)) for overlay in ("production", "dev") for component in COMPONENTS]
-    + [("production", (*ADDITIONS, answer, "cert-manager")) for answer in ANSWERS]
+    + [("production", (*ADDITIONS, answer, "tls", "cert-manager")) for answer in ANSWERS]
 )
 # Kinds that are in no namespace.
 CLUSTER_WIDE = {"Namespace", "ClusterIssuer", "GatewayClass", "ClusterRole", "ClusterRoleBinding"}
