@@ -31,7 +31,7 @@ impl Metrics {
         self.absolute("cold_storage_failures_total", total);
     }
 
-    fn set(&self, name: &'static str, value: f64) {
+    pub(super) fn set(&self, name: &'static str, value: f64) {
         self.recorder.register_gauge(&key(name, &[]), &METADATA).set(value);
     }
 
