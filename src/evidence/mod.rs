@@ -256,6 +256,7 @@ impl Inner {
             (store.len(), store.bytes(), store.evicted(), store.lost())
         };
         self.metrics.quarantine(count, bytes, evicted);
+        self.metrics.evidence_bounds(self.options.max_count, self.options.max_bytes);
         self.metrics.evidence(!self.fuse.is_blown(), self.fuse.total(), self.intake.dropped(), lost);
     }
 }

@@ -217,7 +217,12 @@ async fn too_many_faults_switch_it_off_and_what_is_held_is_given_up() {
     let listed = list(&evidence, "");
     assert_eq!((&listed["enabled"], &listed["count"]), (&false.into(), &0.into()));
     let metrics = evidence.0.metrics.render();
-    for line in ["fail_safe_panic_count 3", "nessen_evidence_on 0", "quarantine_count 0"] {
+    for line in [
+        "fail_safe_panic_count 3",
+        "nessen_evidence_on 0",
+        "quarantine_count 0",
+        "nessen_evidence_max_entries 100",
+    ] {
         assert!(metrics.lines().any(|shown| shown == line), "{line}\n{metrics}");
     }
     assert!(!keeper.is_finished());

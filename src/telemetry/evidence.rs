@@ -12,6 +12,12 @@ impl Metrics {
         self.absolute("quarantine_evicted_total", evicted);
     }
 
+    /// How many entries, and bytes of them, there may be.
+    pub fn evidence_bounds(&self, max_count: usize, max_bytes: u64) {
+        self.set("nessen_evidence_max_entries", max_count as f64);
+        self.set("nessen_evidence_max_bytes", max_bytes as f64);
+    }
+
     /// Whether it is on, its faults, what was dropped, and what cold storage never saw.
     pub fn evidence(&self, on: bool, faults: u64, dropped: u64, lost: u64) {
         self.set("nessen_evidence_on", if on { 1.0 } else { 0.0 });
@@ -25,7 +31,7 @@ impl Metrics {
         self.absolute("cold_storage_failures_total", total);
     }
 
-    fn set(&self, name: &'static str, value: f64) {
+    pub(super) fn set(&self, name: &'static str, value: f64) {
         self.recorder.register_gauge(&key(name, &[]), &METADATA).set(value);
     }
 

@@ -412,10 +412,10 @@ impl Metrics {
     /// The series of a rate limit that is shared.
     pub fn rate_limit_backend(&self) -> BackendSeries {
         let counter = |name, labels: &[(&'static str, &str)]| counter(&self.recorder, name, labels);
-        let kind = |failure: BackendFailure| [("kind", failure.label())];
+        let error =
+            |one: BackendFailure| counter("nessen_rate_limit_backend_errors_total", &[("kind", one.label())]);
         BackendSeries {
-            errors: BackendFailure::ALL
-                .map(|failure| counter("nessen_rate_limit_backend_errors_total", &kind(failure))),
+            errors: BackendFailure::ALL.map(error),
             asked: counter("nessen_rate_limit_backend_questions_total", &[]),
             fallback: counter("nessen_rate_limit_fallback_total", &[]),
         }
@@ -423,9 +423,7 @@ impl Metrics {
 
     /// Whether those who share the rate limit can be asked.
     pub fn rate_limit_backend_up(&self, up: bool) {
-        let name = "nessen_rate_limit_backend_up";
-        let gauge = self.recorder.register_gauge(&key(name, &[]), &METADATA);
-        gauge.set(if up { 1.0 } else { 0.0 });
+        self.set("nessen_rate_limit_backend_up", if up { 1.0 } else { 0.0 });
     }
 
     /// Worst-case bytes that the limits in force allow.
@@ -440,11 +438,10 @@ impl Metrics {
 
     /// What the machine, or the container, lets the process use; memory where that is known.
     pub fn machine(&self, memory: Option<u64>, cpus: f64) {
-        let set = |name, value| self.recorder.register_gauge(&key(name, &[]), &METADATA).set(value);
         if let Some(bytes) = memory {
-            set("nessen_memory_limit_bytes", bytes as f64);
+            self.set("nessen_memory_limit_bytes", bytes as f64);
         }
-        set("nessen_cpu_limit_cores", cpus);
+        self.set("nessen_cpu_limit_cores", cpus);
     }
 
     /// Which parts of the sandbox are enforced.

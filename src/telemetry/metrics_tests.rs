@@ -208,6 +208,7 @@ fn the_text_holds_exactly_what_the_table_promises() {
     metrics.sandbox([("files", true), ("ports", false)]);
     metrics.cpu_throttled(1);
     metrics.quarantine(1, 1, 1);
+    metrics.evidence_bounds(1, 1);
     metrics.evidence(true, 1, 1, 1);
     metrics.cold_storage_failures(1);
     metrics.rate_limit_backend_up(true);

@@ -181,6 +181,13 @@ pub const METRICS: &[Definition] = &[
     ),
     gauge("quarantine_count", "", &[], "Refused requests kept as evidence; absent where none is collected."),
     gauge("quarantine_bytes", "bytes", &[], "Bytes that they take of evidence.max_bytes."),
+    gauge("nessen_evidence_max_entries", "", &[], "Most entries that may be kept: evidence.max_count."),
+    gauge(
+        "nessen_evidence_max_bytes",
+        "bytes",
+        &[],
+        "Most bytes that entries may take: evidence.max_bytes, or what was left of it for limits.memory.",
+    ),
     counter("quarantine_evicted_total", "", &[], "Entries that made room for others."),
     counter("cold_storage_failures_total", "", &[], "Failures to write evidence to evidence.storage."),
     gauge(

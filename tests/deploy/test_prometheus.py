@@ -13,7 +13,14 @@ RULES = FOLDER / "rules.yml"
 RUNBOOK = tools.ROOT / "docs/runbook.md"
 NAMES = """NessenDown NessenErrorRateHigh NessenErrorRateCritical NessenLatencyHigh NessenLatencyCritical
     NessenMemoryHigh NessenCpuHigh NessenRestarts NessenNotReady NessenRefusalsSpiking NessenDrainCutOff
-    NessenLogLinesDropped NessenUpstreamUnhealthy""".split()
+    NessenLogLinesDropped NessenUpstreamUnhealthy NessenRateLimitBackendDown NessenRateLimitFallback
+    NessenRateLimitBackendAuth NessenBlockedSourcesSpiking NessenEvidenceCountHigh NessenEvidenceBytesHigh
+    NessenEvidenceFaults NessenEvidenceOff NessenColdStorageFailing NessenCertificateExpiring
+    NessenCertificateReloadFailing NessenTlsHandshakesFailing NessenTraceSpansDropped
+    NessenTraceExportFailing""".split()
+# What the server of the tests has lost on purpose.
+BROKEN = """NessenUpstreamUnhealthy NessenRateLimitBackendDown NessenTraceSpansDropped
+    NessenTraceExportFailing""".split()
 
 
 def rules():
@@ -131,7 +138,9 @@ def test_promtool_finds_no_fault_in_a_scrape(busy):
     status, _, text = server.get("/metrics")
     assert status == 200
     done = subprocess.run([tools.need("promtool"), "check", "metrics"], input=text, capture_output=True, text=True)
-    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+    # Names that tracehound's operators have alerts on already.
+    theirs = re.compile(r'(quarantine|fail_safe_panic)_count non-histogram .* should not have "_count" suffix')
+    assert [line for line in (done.stdout + done.stderr).splitlines() if not theirs.match(line)] == []
 
 
 def test_the_rules_name_only_what_a_scrape_has(busy):
@@ -165,6 +174,8 @@ def test_every_selector_of_the_rules_finds_series(busy):
         # Fewer than 20 requests of any route, and no hours of history.
         "job_namespace_route:http_request_duration_seconds:p95_rate5m",
         "job_namespace_reason:nessen_rejections:baseline",
+        "job_namespace:nessen_rate_limit_blocked_sources:baseline",
+        "job_namespace_result:nessen_tls_handshakes:baseline",
     }
     asked = {selector for rule in rules() for selector in promql.selectors(rule["expr"])}
     assert len(asked) > 20
@@ -175,7 +186,7 @@ def test_every_selector_of_the_rules_finds_series(busy):
 
 
 def test_without_traffic_too_nothing_is_wrong_but_what_was_broken(busy):
-    """The failing upstream is put aside; ten failures, 20 requests or minutes of anything there are not."""
+    """Ten failures, 20 requests or minutes of anything there are not."""
     _, prometheus = busy
     active = {alert["labels"]["alertname"] for alert in prometheus.api("alerts")["alerts"]}
-    assert active <= {"NessenUpstreamUnhealthy"}
+    assert active <= set(BROKEN)

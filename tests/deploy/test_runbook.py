@@ -58,7 +58,7 @@ def test_every_key_metric_and_reason_exists():
         elif word.startswith(("nessen_", "http_", "process_")):
             assert word in metrics, f"there is no metric {word}"
         elif re.fullmatch(r"[a-z0-9]+(_[a-z0-9]+)+", word):
-            assert word in reasons | route, f"there is no reason or setting {word}"
+            assert word in reasons | route | metrics, f"there is no reason, setting or metric {word}"
 
 
 def test_every_reason_that_is_no_quiet_end_is_in_a_table():

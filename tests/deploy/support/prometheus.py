@@ -14,10 +14,13 @@ from . import tools
 
 
 class Prometheus:
-    """Scrapes `targets` ({job: address}) every second, and evaluates `rules` as often."""
+    """Scrapes `targets` ({job: address}) every second, by TLS where there is a `ca`; evaluates `rules` as often."""
 
-    def __init__(self, folder, targets, rules=None):
-        jobs = [{"job_name": job, "static_configs": [{"targets": [address]}]} for job, address in targets.items()]
+    def __init__(self, folder, targets, rules=None, ca=None):
+        how = {"scheme": "https", "tls_config": {"ca_file": str(ca)}} if ca else {}
+        jobs = [
+            {"job_name": job, "static_configs": [{"targets": [address]}], **how} for job, address in targets.items()
+        ]
         config = {
             "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
             "rule_files": [str(rules)] if rules else [],

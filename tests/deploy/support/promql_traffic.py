@@ -1,6 +1,7 @@
 """A server that has something to tell: every series that rules and panels ask for has a value."""
 
 import socket
+import ssl
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -13,6 +14,23 @@ from .server import Nessen
 RULES = tools.ROOT / "deploy/prometheus/rules.yml"
 
 CONFIG = """
+[tls]
+cert = "{folder}/tls.crt"
+key = "{folder}/tls.key"
+
+[rate_limit]
+backend = "redis"
+redis_url = "redis://127.0.0.1:{closed}"
+
+[tracing]
+enabled = true
+endpoint = "http://127.0.0.1:{closed}"
+schedule_delay = "200ms"
+
+[evidence]
+enabled = true
+storage = "{folder}/evidence"
+
 [[route]]
 path = "/"
 upstream = "http://127.0.0.1:{app}"
@@ -60,6 +78,21 @@ def closed_port():
     return held, held.getsockname()[1]
 
 
+class Secure(Nessen):
+    """One that speaks TLS, under a certificate of its own."""
+
+    def __init__(self, binary, folder, config):
+        options = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 365 -subj /CN=nessen"
+        options = [*options.split(), "-addext", "subjectAltName=IP:127.0.0.1"]
+        files = ["-keyout", folder / "tls.key", "-out", folder / "tls.crt"]
+        tools.run(tools.need("openssl"), "req", "-x509", *options, *files)
+        self.context = ssl.create_default_context(cafile=folder / "tls.crt")
+        super().__init__(binary, ["--config", str(config)], {})
+
+    def get(self, path, **options):
+        return super().get(path, context=self.context, **options)
+
+
 def drive(server):
     """Answers, failures, refusals and probes, each of the routes once or more."""
     for path, status in [("/", 200), ("/broken", 500), ("/down", 502)]:
@@ -79,13 +112,13 @@ def busy(binary, tmp_path_factory):
     app, app_port = serve_app()
     held, closed = closed_port()
     config = folder / "nessen.toml"
-    config.write_text(CONFIG.format(app=app_port, closed=closed))
-    server = Nessen(binary, ["--config", str(config)], {})
+    config.write_text(CONFIG.format(app=app_port, closed=closed, folder=folder))
+    server = Secure(binary, folder, config)
     prometheus = None
     try:
         server.wait_listening()
         drive(server)
-        prometheus = Prometheus(folder, {"nessen": server.address}, RULES)
+        prometheus = Prometheus(folder, {"nessen": server.address}, RULES, ca=folder / "tls.crt")
         prometheus.until(lambda: prometheus.scrapes() >= 3)
         # Between two scrapes, so that rates see counters move.
         drive(server)

@@ -58,12 +58,13 @@ class Nessen:
     def output(self):
         return "\n".join(line for line in self.lines if line is not None)
 
-    def get(self, path, admin=False, method="GET", body=None, headers=None, timeout=10):
-        """(status, headers, text); a refusal is an answer too."""
+    def get(self, path, admin=False, method="GET", body=None, headers=None, timeout=10, context=None):
+        """(status, headers, text); a refusal is an answer too. By TLS where there is a `context` of it."""
         address = self.admin_address if admin else self.address
-        request = urllib.request.Request(f"http://{address}{path}", data=body, method=method, headers=headers or {})
+        scheme = "https" if context else "http"
+        request = urllib.request.Request(f"{scheme}://{address}{path}", data=body, method=method, headers=headers or {})
         try:
-            with urllib.request.urlopen(request, timeout=timeout) as answer:
+            with urllib.request.urlopen(request, timeout=timeout, context=context) as answer:
                 return answer.status, answer.headers, answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.headers, error.read().decode()
