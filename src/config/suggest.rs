@@ -9,9 +9,12 @@ pub(super) fn nearest(name: &str, candidates: impl IntoIterator<Item = String>) 
     if name.len() > LONGEST {
         return None;
     }
-    let allowance = (name.chars().count() / 4).clamp(1, 4);
+    let letters = name.chars().count();
+    let allowance = (letters / 4).clamp(1, 4);
     candidates
         .into_iter()
+        // As many edits as one is longer than the other are the least there can be.
+        .filter(|candidate| candidate.chars().count().abs_diff(letters) <= allowance)
         .map(|candidate| (distance(name, &candidate), candidate))
         .filter(|(distance, _)| *distance <= allowance)
         .min()
@@ -21,8 +24,10 @@ pub(super) fn nearest(name: &str, candidates: impl IntoIterator<Item = String>) 
 /// Edits from `a` to `b`: insert, delete, replace, or swap neighbours.
 #[expect(clippy::indexing_slicing, reason = "every index is under the lengths that the rows are made of")]
 fn distance(a: &str, b: &str) -> usize {
-    let a: Vec<char> = a.chars().collect();
-    let b: Vec<char> = b.chars().collect();
+    // What both begin with takes no edit.
+    let same = a.chars().zip(b.chars()).take_while(|(a, b)| a == b).count();
+    let a: Vec<char> = a.chars().skip(same).collect();
+    let b: Vec<char> = b.chars().skip(same).collect();
     let mut rows = vec![vec![0usize; b.len() + 1]; a.len() + 1];
     for (i, row) in rows.iter_mut().enumerate() {
         row[0] = i;
