@@ -171,10 +171,12 @@ fn without_tracing_or_its_propagator_fields_go_through_as_they_are() {
         // Metrics of traces are there where traces are.
         let shown = server.metrics().keys().any(|name| name.starts_with("nessen_trace_"));
         assert!(!shown || number == 3);
+        if number == 3 {
+            // Waited for while the server is there: with it would go what it has not sent yet.
+            assert_ne!(server_span(&collector, &path).trace, TRACE);
+        }
     }
     // Of the last one, spans came; of the others, none.
-    let spans = server_span(&collector, "/through/3");
-    assert_ne!(spans.trace, TRACE);
     assert_eq!(collector.spans().len(), 2);
 }
 
