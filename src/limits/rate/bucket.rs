@@ -49,6 +49,21 @@ pub enum Allowance {
     },
 }
 
+impl Allowance {
+    /// The same, as far as this policy can have said it: whoever was asked may be wrong about the time.
+    pub(super) fn within(self, policy: &Policy) -> Self {
+        match self {
+            Self::Granted { remaining, reset } => {
+                Self::Granted { remaining: remaining.min(policy.burst), reset: reset.min(policy.capacity()) }
+            }
+            Self::Refused { retry_after, blocked } => {
+                let longest = if blocked { policy.block } else { policy.interval() };
+                Self::Refused { retry_after: retry_after.min(longest), blocked }
+            }
+        }
+    }
+}
+
 /// The generic cell rate algorithm (ITU-T I.371): a bucket that is `full_at` some moment holds as
 /// many tokens as would not have grown between now and then. One number, no timer, no sweep.
 #[derive(Debug, Clone, Copy, Default)]

@@ -15,7 +15,7 @@ pub enum KeyBy {
     /// The address (IPv6 by /64).
     #[default]
     Address,
-    /// The value of this field. Who has none, or more than one, is counted by address.
+    /// The value of this field. Who has none, an empty one, or more than one, is counted by address.
     ///
     /// SECURITY: a client can make up as many values as it likes. For fields that somebody in front has
     /// checked.
@@ -57,7 +57,9 @@ impl KeyBy {
                 let mut values = request.headers().get_all(name).iter();
                 // SECURITY: of two values an application may read the other one.
                 match (values.next(), values.next()) {
-                    (Some(value), None) => Some(Key::digest(b"header", value.as_bytes())),
+                    (Some(value), None) if !value.is_empty() => {
+                        Some(Key::digest(b"header", value.as_bytes()))
+                    }
                     _ => None,
                 }
             }
@@ -154,7 +156,7 @@ mod tests {
         assert_eq!(one, key("header:x-key", "/other", &["secret"]));
         assert_ne!(one, key("header:x-key", "/", &["Secret"]));
         assert_eq!(key("header:x-key", "/", &[&"x".repeat(16_384)]).len(), 34);
-        for doubtful in [&[][..], &["a", "b"]] {
+        for doubtful in [&[][..], &["a", "b"], &[""]] {
             assert_eq!(key("header:x-key", "/", doubtful), "a:192.0.2.1");
         }
         assert_eq!(key("address", "/", &["secret"]), "a:192.0.2.1");

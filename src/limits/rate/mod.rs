@@ -196,6 +196,7 @@ impl Stage for RateLimitLayer {
         };
         Poll::Ready(match said {
             Some(said) => {
+                let said = said.within(tables.rule.policy());
                 tables.learn(&key, asked, said);
                 settle(held, &tables, Some(said))
             }

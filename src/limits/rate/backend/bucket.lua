@@ -7,11 +7,26 @@ local held = redis.call('GET', KEYS[1])
 if held and #held == 24 then
   at, debt, blocked = struct.unpack('>ddd', held)
 end
+-- A clock that was set back, or that of another server, gives nothing and takes nothing: what is held goes on from now.
+local moved = at > now
+if moved then
+  at = now
+end
+if blocked - now > math.ceil(block / 1000) then
+  blocked, moved = now + math.ceil(block / 1000), true
+end
+local function keep()
+  -- Kept only until it is full again, when it is as good as none.
+  local life = math.max(debt / 1000000, (blocked - now) / 1000)
+  redis.call('SET', KEYS[1], struct.pack('>ddd', now, debt, blocked), 'PX', string.format('%.0f', math.ceil(life)))
+end
+debt = math.max(0, debt - (now - at) * 1000)
 if blocked > now then
+  if moved then
+    keep()
+  end
   return {2, 0, (blocked - now) * 1000}
 end
--- A clock that was set back gives nothing, and takes nothing.
-debt = math.max(0, debt - math.max(0, now - at) * 1000)
 local status, left
 if debt + interval <= capacity then
   debt = debt + interval
@@ -20,11 +35,12 @@ elseif block > 0 then
   status, left, blocked = 2, 0, now + math.ceil(block / 1000)
 else
   -- Nothing has changed, and so nothing is written: a flood costs one read.
+  if moved then
+    keep()
+  end
   return {0, 0, debt + interval - capacity}
 end
--- Kept only until it is full again, when it is as good as none.
-local life = math.max(debt / 1000000, (blocked - now) / 1000)
-redis.call('SET', KEYS[1], struct.pack('>ddd', now, debt, blocked), 'PX', string.format('%.0f', math.ceil(life)))
+keep()
 if status == 1 then
   return {1, left, debt}
 end

@@ -88,19 +88,23 @@ impl Inner {
 
     /// Has requests ask on this link until it is lost or no longer the right one.
     async fn hold(&self, link: Link, mut driver: Driver, options: &Arc<Options>) {
+        let is_same = || {
+            let now = self.options.load();
+            now.as_ref()
+                .is_some_and(|now| now.url == options.url && now.tls.is_some() == options.tls.is_some())
+        };
+        // They may have changed while it was being opened.
+        if !is_same() {
+            return;
+        }
         let link = Arc::new(link);
         self.link.store(Some(link.clone()));
         self.set(Mode::Shared);
         self.metrics.rate_limit_backend_up(true);
         self.settled.send_replace(true);
         loop {
-            let same = self
-                .options
-                .load()
-                .as_ref()
-                .is_some_and(|now| now.url == options.url && now.tls.is_some() == options.tls.is_some());
             let current = self.link.load().as_ref().is_some_and(|now| Arc::ptr_eq(now, &link));
-            if !same || !current {
+            if !is_same() || !current {
                 break;
             }
             tokio::select! {
@@ -127,6 +131,7 @@ impl Inner {
         self.link.compare_and_swap(&link, None);
         if let Some(options) = &*self.options.load() {
             self.set(options.without());
+            self.metrics.rate_limit_backend_up(false);
         }
     }
 }

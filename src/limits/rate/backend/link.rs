@@ -1,11 +1,15 @@
 //! One connection to Redis, on which all questions travel.
 
 use std::future::Future;
+use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::{Context, Poll, ready};
 
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Cmd, ErrorKind, RedisConnectionInfo, RedisError, Value};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::Options;
 use super::script::{self, Ask, SCRIPT};
@@ -50,6 +54,49 @@ impl From<RedisError> for Failure {
 /// What has to be polled for there to be answers. It ends with the connection.
 pub(super) type Driver = Pin<Box<dyn Future<Output = ()> + Send>>;
 
+/// Bytes that may come since something was last asked. An answer has less than a hundred.
+const UNASKED: usize = 256 * 1024;
+
+/// A stream that ends where the other side says more than anybody can have asked for.
+///
+/// SECURITY: what reads it keeps a value until it is whole, however long it says that it is.
+struct Bounded<S> {
+    stream: S,
+    unasked: usize,
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Bounded<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
+        self.unasked += buffer.filled().len() - before;
+        if self.unasked > UNASKED {
+            buffer.set_filled(before);
+            return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Bounded<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.unasked = 0;
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
 /// A connection on which the script has been heard to answer.
 #[derive(Debug)]
 pub(super) struct Link {
@@ -78,6 +125,7 @@ impl Link {
         // Whoever asks has a deadline.
         let config =
             AsyncConnectionConfig::new().set_response_timeout(None).set_pipeline_buffer_size(PIPELINE);
+        let stream = Bounded { stream, unasked: 0 };
         let (connection, driver) = MultiplexedConnection::new_with_config(&info, stream, config).await?;
         Ok((Self { connection, errors: AtomicU32::new(0) }, Box::pin(driver)))
     }
@@ -108,5 +156,38 @@ impl Link {
             BackendFailure::Error => self.errors.fetch_add(1, Ordering::Relaxed) + 1 >= PATIENCE,
             _ => true,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn who_says_more_than_was_asked_for_is_not_listened_to() {
+        let (stream, mut other) = tokio::io::duplex(64 * 1024);
+        let mut bounded = Bounded { stream, unasked: 0 };
+        let flood = tokio::spawn(async move {
+            let mut sent = 0;
+            while other.write_all(&[b'x'; 1024]).await.is_ok() {
+                sent += 1024;
+            }
+            sent
+        });
+        let mut piece = vec![0; 16 * 1024];
+        for _ in 0..8 {
+            // Each question makes room for its answer.
+            for _ in 0..8 {
+                bounded.read_exact(&mut piece).await.unwrap();
+            }
+            bounded.unasked = 0;
+        }
+        let mut held = Vec::new();
+        assert!(bounded.read_to_end(&mut held).await.is_err());
+        assert!(held.len() <= UNASKED);
+        drop(bounded);
+        assert!(flood.await.unwrap() < 3 * 1024 * 1024);
     }
 }

@@ -34,15 +34,59 @@ async fn send(connection: &mut MultiplexedConnection, command: &Cmd) -> Value {
     answer.unwrap_or_else(|error| panic!("{error}"))
 }
 
+/// With a clock of the test's own, by which Redis does not delete.
+fn by_our_clock() -> Script {
+    let bucket = BUCKET.replace("'PX', string.format('%.0f', math.ceil(life))", "'PX', 3600000");
+    assert_ne!(bucket, BUCKET);
+    Script::new(format!("local now = tonumber(ARGV[4])\n{bucket}"))
+}
+
+/// What lies ahead of a clock was written by another one, such as that of the server before a failover.
+#[tokio::test]
+async fn a_clock_that_is_behind_starves_nobody() {
+    let Some(server) = TestServer::start(&[]) else { return };
+    let (mut connection, script) = (connection(&server).await, by_our_clock());
+    let begin = Duration::from_secs(1_790_000_000);
+    let fast = Policy { max_requests: 10, window: SECOND, burst: 5, ..POLICY };
+    for (policy, wait) in [(fast, SECOND / 10), (Policy { block: SECOND * 5, ..fast }, SECOND * 5)] {
+        let ask = Ask::new(format_args!("behind:{}", policy.block.as_secs()), &policy);
+        let mut at = async |now: Duration| {
+            let mut command = ask.by_text(&script);
+            command.arg(u64::try_from(now.as_micros()).unwrap());
+            read(&send(&mut connection, &command).await).unwrap()
+        };
+        for _ in 0..policy.burst {
+            assert!(matches!(at(begin).await, Allowance::Granted { .. }));
+        }
+        assert!(matches!(at(begin).await, Allowance::Refused { .. }));
+        let now = begin - SECOND * 3600;
+        let Allowance::Refused { retry_after, .. } = at(now).await else { panic!("granted by a step") };
+        assert!(retry_after <= wait, "{retry_after:?}");
+        let later = at(now + wait + SECOND / 1000).await;
+        assert!(matches!(later, Allowance::Granted { .. }), "{later:?}");
+    }
+}
+
+#[test]
+fn no_answer_is_believed_beyond_what_the_policy_can_mean() {
+    let huge = Duration::from_secs(1 << 33);
+    let block = Policy { block: SECOND, ..POLICY };
+    for (policy, blocked, longest) in
+        [(POLICY, true, Duration::ZERO), (POLICY, false, SECOND * 10), (block, true, SECOND)]
+    {
+        let said = Allowance::Refused { retry_after: huge, blocked }.within(&policy);
+        assert_eq!(said, Allowance::Refused { retry_after: longest, blocked });
+    }
+    let said = Allowance::Granted { remaining: 99, reset: huge }.within(&POLICY);
+    assert_eq!(said, Allowance::Granted { remaining: 3, reset: SECOND * 30 });
+}
+
 /// For the one who asks, there is no difference between a bucket here and one there.
 #[tokio::test]
 async fn the_script_says_what_the_local_bucket_says() {
     let Some(server) = TestServer::start(&[]) else { return };
     let mut connection = connection(&server).await;
-    // A clock of the test's own, by which Redis does not delete.
-    let bucket = BUCKET.replace("'PX', string.format('%.0f', math.ceil(life))", "'PX', 3600000");
-    assert_ne!(bucket, BUCKET);
-    let script = Script::new(format!("local now = tonumber(ARGV[4])\n{bucket}"));
+    let script = by_our_clock();
     let policies = [
         POLICY,
         Policy { block: SECOND * 7, ..POLICY },
