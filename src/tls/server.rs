@@ -245,12 +245,18 @@ impl ServerOptions {
         config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
         // Sessions are kept by those who come back, under a key of ours that changes every few hours. What a
         // client sends before the handshake is over could be sent again by others, and is not taken.
-        config.ticketer = match tickets {
-            Some(tickets) => tickets,
-            None => rustls::crypto::ring::Ticketer::new()?,
-        };
+        // SECURITY: a ticket stands for the certificate of its client, and nobody asks it whether that is still valid. So
+        // where clients are judged by theirs, there are none.
+        if self.client_auth == ClientAuth::Off {
+            config.ticketer = match tickets {
+                Some(tickets) => tickets,
+                None => rustls::crypto::ring::Ticketer::new()?,
+            };
+            config.send_tls13_tickets = TICKETS;
+        } else {
+            config.send_tls13_tickets = 0;
+        }
         config.session_storage = Arc::new(NoServerSessionStorage {});
-        config.send_tls13_tickets = TICKETS;
         config.max_early_data_size = 0;
         Ok(config)
     }

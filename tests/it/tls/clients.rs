@@ -1,5 +1,6 @@
 //! Certificates of clients: asked for, judged, and of the right CA.
 
+use rustls::HandshakeKind;
 use rustls::version::{TLS12, TLS13};
 
 use super::{HOST, Secure, ask, shake, try_shake};
@@ -82,6 +83,23 @@ fn an_upstream_is_told_whose_certificate_it_was_and_nobody_can_make_one_up() {
             None => assert!(told.is_empty(), "{told:?}"),
             Some(end) => {
                 assert!(told.len() == 1 && told[0].starts_with("Hash=") && told[0].contains(end), "{told:?}")
+            }
+        }
+    }
+}
+
+/// A ticket would stand for a certificate that may have expired since.
+#[test]
+fn who_is_judged_by_a_certificate_shows_it_each_time() {
+    for how in ["required", "optional"] {
+        let (secure, clients) = asking(how);
+        for version in [&TLS12, &TLS13] {
+            let client = secure.client().with(clients.sign(&["someone"]));
+            let config = client.speaking(&[version]).config();
+            for _ in 0..3 {
+                let mut stream = shake(&secure, &config);
+                ask(&mut stream, "/health").unwrap();
+                assert_eq!(stream.conn.handshake_kind(), Some(HandshakeKind::Full), "{how}, {version:?}");
             }
         }
     }
