@@ -21,7 +21,11 @@ CLOUD_RUN_GRACE, CLOUD_RUN_MARGIN = 10, 2
 KUBERNETES_GRACE, COMPOSE_GRACE, ECS_GRACE, SYSTEMD_GRACE = 30, 10, 30, 90
 KINDS = ["kubernetes", "cloud run", "compose", "ecs", "systemd"]
 # Variables of what ran there before, which a manifest keeps to show that they do no harm (docs/migrating.md).
-KEPT = {"deploy/migrating/nessen.yaml": {"NODE_ENV", "NODE_OPTIONS"}}
+KEPT = {
+    "deploy/migrating/nessen.yaml": {"NODE_ENV", "NODE_OPTIONS"},
+    # Hounds are the library's, which has the same ConfigMap.
+    "deploy/migrating/tracehound.yaml": {"TRACEHOUND_HOUND_MAX_ACTIVE", "TRACEHOUND_HOUND_TIMEOUT_MS"},
+}
 SKIPPED = {".git", "target", "node_modules", "tests", ".github", ".ci"}
 
 
