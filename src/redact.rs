@@ -188,6 +188,16 @@ fn hex(digit: u8) -> Option<u8> {
     }
 }
 
+/// Where the first name of a secret in `text` ends.
+pub fn secret_name_end(text: &str) -> Option<usize> {
+    let text = text.as_bytes();
+    let end = |word: &&[u8]| {
+        let at = text.windows(word.len()).position(|window| window.eq_ignore_ascii_case(word))?;
+        Some(at + word.len())
+    };
+    SECRET_WORDS.iter().filter_map(end).min()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -121,10 +121,7 @@ fn is_like_a_request(line: &[u8]) -> bool {
 /// Where the grammar is broken, nothing is sure to end where it seems to: what stands behind the name of a
 /// secret is left out.
 fn cut_at_secret(text: &str) -> String {
-    let bounds = text.char_indices().map(|(at, _)| at).chain([text.len()]);
-    // The shortest beginning that names a secret ends with its name.
-    let cut = bounds.into_iter().find(|at| text.get(..*at).is_some_and(redact::is_secret_name));
-    match cut.and_then(|at| text.get(..at).filter(|cut| cut.len() < text.len())) {
+    match redact::secret_name_end(text).and_then(|at| text.get(..at)).filter(|cut| cut.len() < text.len()) {
         Some(cut) => format!("{cut} {REDACTED}"),
         None => text.to_owned(),
     }

@@ -57,7 +57,7 @@ impl Evidence {
         let inner = &*self.0;
         let deadline = Instant::now() + bound;
         let mut rounds = inner.rounds.subscribe();
-        while inner.fuse.guard(|| inner.read(32)) == Some(true) && Instant::now() < deadline {
+        while Instant::now() < deadline && inner.fuse.guard(|| inner.read(1)) == Some(true) {
             tokio::task::yield_now().await;
         }
         while inner.stores && !inner.store().unstored(1).is_empty() {
