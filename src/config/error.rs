@@ -5,7 +5,8 @@ use std::fmt;
 use std::path::PathBuf;
 
 use super::keys::{Key, Kind};
-use super::source::{Origin, Raw};
+use super::source::{Origin, Raw, without_user_info};
+use crate::redact::{REDACTED, redact_target};
 
 /// One setting, as an error shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,13 +21,38 @@ pub struct Setting {
 
 impl Setting {
     pub(super) fn new(key: &Key, value: &Raw, origin: &Origin) -> Self {
-        let value = match key.kind {
+        let shown = |text: &String| without_secrets(key.kind, text);
+        let value = match value {
             _ if key.secret => "(redacted)".to_owned(),
-            Kind::Upstreams | Kind::Url => value.without_user_info().to_string(),
-            _ => value.to_string(),
+            Raw::Text(text) => Raw::Text(shown(text)).to_string(),
+            Raw::List(list) => Raw::List(list.iter().map(shown).collect()).to_string(),
         };
         Self { key: key.path, value, origin: origin.clone() }
     }
+}
+
+/// A value of any kind without user and password of a URL, and without what stands behind a name that tells of
+/// a secret.
+pub(super) fn without_secrets(kind: Kind, text: &str) -> String {
+    let text = without_user_info(text);
+    if !matches!(kind, Kind::Pairs { .. }) {
+        return redact_target(&text).into_owned();
+    }
+    let mut out = String::with_capacity(text.len());
+    let mut goes_on = false;
+    for (place, pair) in text.split(',').enumerate() {
+        out.push_str(if place > 0 { "," } else { "" });
+        // A comma that should have been encoded.
+        if goes_on && !pair.contains('=') {
+            out.push_str(REDACTED);
+            continue;
+        }
+        let marked = format!("?{pair}");
+        let shown = redact_target(&marked);
+        goes_on = shown != marked;
+        out.push_str(shown.strip_prefix('?').unwrap_or(&shown));
+    }
+    out
 }
 
 impl fmt::Display for Setting {
@@ -210,6 +236,27 @@ mod tests {
         };
         let text = format!("{error} {error:?}");
         assert!(text.contains("(redacted)") && !text.contains("hunter2"), "{text}");
+    }
+
+    #[test]
+    fn what_is_a_secret_within_a_value_never_stands_in_an_error() {
+        for (path, value, expected) in [
+            ("tracing.endpoint", "https://h/v1?api_key=hunter2", "https://h/v1?api_key=[redacted]"),
+            ("evidence.storage", "s3://key:hunter2@bucket/x", "s3://[redacted]@bucket/x"),
+            ("evidence.s3_endpoint", "https://u:hunter2@h", "https://[redacted]@h"),
+            (
+                "tracing.resource_attributes",
+                "a=b,token=hunter2,hunter2,c=d",
+                "a=b,token=[redacted],[redacted],c=d",
+            ),
+            ("tracing.resource_attributes", "%74oken=hunter2", "%74oken=[redacted]"),
+        ] {
+            let key = keys::find(path).unwrap();
+            let text = Setting::new(key, &Raw::Text(value.to_owned()), &Origin::Default).to_string();
+            assert_eq!(text, format!("{path} = {expected:?} (default)"));
+            let text = Setting::new(key, &Raw::List(vec![value.to_owned()]), &Origin::Default).to_string();
+            assert_eq!(text, format!("{path} = [{expected:?}] (default)"));
+        }
     }
 
     #[test]

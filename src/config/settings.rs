@@ -1,7 +1,7 @@
 //! Every key with the one value that counts: flag over environment over file over default.
 
 use super::Config;
-use super::error::{ConfigError, Setting};
+use super::error::{ConfigError, Setting, without_secrets};
 use super::keys::{self, Key};
 use super::parse::parse;
 use super::source::{Collected, Found, Origin, Raw};
@@ -32,7 +32,10 @@ impl Chosen {
 
     /// The effective value as text; of a secret only that there is one.
     pub(super) fn shown(&self) -> String {
-        if self.key.secret { "(redacted)".to_owned() } else { self.effective().to_string() }
+        if self.key.secret {
+            return "(redacted)".to_owned();
+        }
+        without_secrets(self.key.kind, &self.effective().to_string())
     }
 
     /// For an error about this setting together with others.
@@ -173,4 +176,31 @@ fn disagreement<'a>(found: &[(&'a Found, Value)]) -> Option<(&'a Found, &'a Foun
 
 fn counts_seconds(origin: &Origin) -> bool {
     matches!(origin, Origin::Env(name) if name.trim_end_matches("_FILE").ends_with("_SECONDS"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_within_a_value_is_not_shown() {
+        for (path, value, expected) in [
+            ("tracing.endpoint", "https://h/v1?api_key=hunter2", "https://h:443/v1?api_key=[redacted]"),
+            ("tracing.resource_attributes", "a=b,token=hunter2,c=d", "a=b,token=[redacted],c=d"),
+        ] {
+            let key = keys::find(path).unwrap();
+            let value = parse(key, &Raw::Text(value.to_owned()), false).unwrap();
+            let chosen = Chosen { key, value, resolved: None, origin: Origin::Default, faulty: false };
+            assert_eq!((chosen.shown(), chosen.setting().value), (expected.to_owned(), expected.to_owned()));
+        }
+    }
+
+    #[test]
+    fn every_default_is_shown_as_it_is() {
+        for key in keys::all().filter(|key| !key.secret) {
+            let value = default(key);
+            let chosen = Chosen { key, value, resolved: None, origin: Origin::Default, faulty: false };
+            assert_eq!(chosen.shown(), chosen.value.to_string(), "{}", key.path);
+        }
+    }
 }

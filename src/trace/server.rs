@@ -172,6 +172,8 @@ impl Recording {
 
 /// `host:port` taken apart; IPv6 without its brackets.
 fn host_and_port(authority: &str) -> Option<(&str, Option<u16>)> {
+    // SECURITY: a refused request may have a user and a password there.
+    let authority = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
     let (host, port) = match authority.rsplit_once(':') {
         Some((host, port)) if !port.ends_with(']') && !port.is_empty() => (host, Some(port.parse().ok()?)),
         _ => (authority.trim_end_matches(':'), None),
@@ -192,6 +194,8 @@ mod tests {
             ("a.test:8080", Some(("a.test", Some(8080)))),
             ("[::1]", Some(("::1", None))),
             ("[::1]:80", Some(("::1", Some(80)))),
+            ("admin:s3cret@a.test:80", Some(("a.test", Some(80)))),
+            ("admin:s3@cret@[::1]", Some(("::1", None))),
             ("a:b", None),
             ("", None),
             (":80", None),

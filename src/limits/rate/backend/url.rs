@@ -119,7 +119,10 @@ fn decode(text: &str) -> Result<Option<String>, &'static str> {
             continue;
         }
         let (digits, behind) = rest.split_at_checked(2).ok_or(BAD)?;
-        let digits = std::str::from_utf8(digits).map_err(|_| BAD)?;
+        // A sign, which the parser of numbers takes, is no digit.
+        let digits =
+            std::str::from_utf8(digits).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_hexdigit()));
+        let digits = digits.ok_or(BAD)?;
         bytes.push(u8::from_str_radix(digits, 16).map_err(|_| BAD)?);
         rest = behind;
     }
@@ -192,6 +195,7 @@ mod tests {
             "redis://:hunter2@cache?protocol=3",
             "redis://:hunter2%@cache",
             "redis://:hunter2%zz@cache",
+            "redis://:hunter2%+5@cache",
             "redis://:hunter2%ff@cache",
             "redis://me@cache",
             "redis://:hun/ter2@cache",
