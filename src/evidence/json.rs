@@ -87,7 +87,7 @@ fn is_word(word: &str, last: bool) -> bool {
         |literal: &&str| *literal == word || (last && !word.is_empty() && literal.starts_with(word));
     let is_number = word.starts_with(|first: char| first.is_ascii_digit() || first == '-')
         && word.bytes().all(|byte| byte.is_ascii_digit() || b"+-.eE".contains(&byte));
-    is_number || ["true", "false", "null"].iter().any(|literal| is_literal(&literal))
+    is_number || ["true", "false", "null"].iter().any(is_literal)
 }
 
 /// Where a string that begins here ends, its quotes included.
