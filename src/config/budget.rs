@@ -114,6 +114,8 @@ pub struct WorstCase {
     pub tracked_clients: u64,
     /// `compression.max_concurrent` where anything is compressed, else 0.
     pub compressors: u64,
+    /// Bytes of a body that evidence keeps while its request is in flight: `evidence.body_bytes`, or 0.
+    pub kept_body: u64,
     /// `evidence.max_bytes` and what is on its way, where evidence is collected, else 0.
     pub evidence: u64,
     /// `limits.max_body_size`, in bytes.
@@ -137,6 +139,7 @@ impl WorstCase {
             tracked_clients: if rate_limited { number("rate_limit.max_keys") } else { 0 }
                 .saturating_add(demand.tracked_clients),
             compressors: if demand.compressed { number("compression.max_concurrent") } else { 0 },
+            kept_body: if settings.is_on("evidence.enabled") { number("evidence.body_bytes") } else { 0 },
             evidence: if settings.is_on("evidence.enabled") {
                 number("evidence.max_bytes").saturating_add(evidence::BESIDE)
             } else {
@@ -152,13 +155,18 @@ impl WorstCase {
     }
 
     /// Bytes set aside for what is of a fixed size: connections of probes, tracked clients, answers that
-    /// are being compressed, and evidence.
+    /// are being compressed, evidence, and the beginnings of bodies that it keeps.
     pub fn set_aside(&self) -> u64 {
         let clients = self.tracked_clients.saturating_mul(TRACKED_CLIENT_COST);
         let compressors = self.compressors.saturating_mul(COMPRESSOR_COST);
         let spans = self.spans.saturating_mul(SPAN_COST as u64);
-        let parts = [clients, compressors, spans, self.evidence];
+        let parts = [clients, compressors, spans, self.evidence, self.kept_bodies()];
         parts.into_iter().fold(PROBES * PROBING, u64::saturating_add)
+    }
+
+    /// Bytes of all bodies in flight that evidence keeps.
+    fn kept_bodies(&self) -> u64 {
+        self.in_flight.saturating_mul(self.kept_body)
     }
 
     /// Bytes of a connection that waits.
@@ -233,6 +241,9 @@ impl fmt::Display for WorstCase {
         }
         if self.evidence > 0 {
             row(f, "evidence, and what is on its way".to_owned(), self.evidence)?;
+        }
+        if self.kept_bodies() > 0 {
+            row(f, each(self.in_flight, "bodies begun, for evidence", self.kept_body), self.kept_bodies())?;
         }
         if self.spans > 0 {
             let cost = SPAN_COST as u64;
@@ -312,6 +323,9 @@ pub(super) fn decide(
     if settings.is_auto("limits.max_in_flight") {
         let worst = WorstCase::of(settings, demand);
         let by_memory = worst.shared() / worst.working();
+        // An eighth for what evidence keeps of their bodies.
+        let by_bodies = (worst.shared() / 8).checked_div(worst.kept_body).unwrap_or(u64::MAX);
+        let by_memory = by_memory.min(by_bodies);
         let by_files = if demand.descriptors { free_files } else { u64::MAX };
         let count = MOST_IN_FLIGHT.min(by_memory).min(by_files).max(LEAST_COUNT);
         settings.resolve("limits.max_in_flight", Value::Count(count));
@@ -422,7 +436,12 @@ fn over_budget(
     let mut parts =
         vec!["limits.max_connections", "limits.max_body_size", "http2.stream_window", "http2.send_buffer"];
     if worst.evidence > 0 {
-        parts.extend(["evidence.enabled", "evidence.max_bytes"]);
+        parts.extend([
+            "evidence.enabled",
+            "evidence.max_bytes",
+            "evidence.body_bytes",
+            "limits.max_in_flight",
+        ]);
     }
     let problem = format!(
         "{PROBES} connections for probes x {} + {} tracked clients x {}{}{}{} + {} connections x {} + one request \
@@ -436,7 +455,7 @@ fn over_budget(
         },
         match worst.evidence {
             0 => String::new(),
-            bytes => format!(" + {} for evidence", Size(bytes)),
+            bytes => format!(" + {} for evidence", Size(bytes.saturating_add(worst.kept_bodies()))),
         },
         match worst.spans {
             0 => String::new(),

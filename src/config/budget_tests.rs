@@ -115,3 +115,19 @@ fn half_of_the_descriptors_are_for_what_requests_hold() {
     let own = env(&files(1_024), &[]);
     assert_eq!((own.config.limits.max_connections, own.config.limits.max_in_flight), (896, 1_024));
 }
+
+#[test]
+fn bodies_that_evidence_keeps_are_in_the_budget() {
+    let on = ("NESSEN_EVIDENCE_ENABLED", "true");
+    let set = |bytes| env(&machine(), &[on, ("NESSEN_EVIDENCE_BODY_BYTES", bytes)]).worst_case;
+    let (none, some) = (set("0"), set("64KiB"));
+    assert_eq!(some.set_aside() - none.set_aside(), 1_024 * (64 << 10), "{some}");
+    assert!(some.to_string().contains("1024 bodies begun, for evidence x 64KiB"), "{some}");
+    assert!(!none.to_string().contains("bodies begun"), "{none}");
+    // A small machine has fewer requests in flight, and all of it fits.
+    let small = env(&small(), &[on, ("NESSEN_EVIDENCE_BODY_BYTES", "64KiB")]);
+    assert!((16..200).contains(&small.config.limits.max_in_flight), "{:?}", small.worst_case);
+    assert!(small.worst_case.fits() && small.worst_case.total() <= small.config.limits.memory);
+    let off = env(&machine(), &[("NESSEN_EVIDENCE_BODY_BYTES", "64KiB")]).worst_case;
+    assert_eq!(off.kept_body, 0);
+}

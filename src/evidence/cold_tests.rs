@@ -79,6 +79,38 @@ async fn a_batch_is_a_file_that_is_whole() {
     writer.abort();
 }
 
+/// While a flood lasts there is always one more: each would be a batch of its own.
+#[tokio::test]
+async fn what_comes_while_a_batch_is_written_waits_for_the_next_time() {
+    let scratch = Scratch::new();
+    let mut cold = scratch.cold(1 << 20);
+    let evidence = evidence(options());
+    refuse(&evidence, Reason::InvalidPath, "192.0.2.1", "/");
+    evidence.list(&crate::evidence::Query::default());
+    let flood = async {
+        for number in 0..40 {
+            refuse(&evidence, Reason::InvalidPath, &format!("192.0.2.{number}"), "/");
+            evidence.list(&crate::evidence::Query::default());
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    let (written, ()) = tokio::join!(evidence.0.write_all(&mut cold), flood);
+    written.unwrap();
+    assert_eq!(scratch.batches().len(), 1);
+    assert!(evidence.0.store().waiting_for_storage() > 0);
+}
+
+/// To read what waits takes no longer than there is time.
+#[tokio::test]
+async fn the_end_is_not_late_for_what_was_not_read() {
+    let evidence = evidence(options());
+    for number in 0..100 {
+        refuse(&evidence, Reason::InvalidPath, "192.0.2.1", &format!("/{number}"));
+    }
+    evidence.finish(Duration::ZERO).await;
+    assert_eq!(evidence.0.store().len(), 0);
+}
+
 #[tokio::test]
 async fn a_folder_is_bounded_and_what_is_not_ours_is_left() {
     let scratch = Scratch::new();

@@ -25,7 +25,7 @@ impl Evidence {
                 () = inner.came.notified() => {}
                 () = sleep_until(told + TELL) => {}
             }
-            while inner.fuse.guard(|| inner.read(A_TURN)) == Some(true) {
+            while inner.read_a_turn().await {
                 sleep(REST).await;
             }
             if inner.fuse.is_blown() {
@@ -38,6 +38,17 @@ impl Evidence {
 }
 
 impl super::Inner {
+    /// Whether there may be more. Others have their turn between two entries.
+    async fn read_a_turn(&self) -> bool {
+        for _ in 0..A_TURN {
+            if self.fuse.guard(|| self.read(1)) != Some(true) {
+                return false;
+            }
+            tokio::task::yield_now().await;
+        }
+        true
+    }
+
     /// It is off: what is held is held for nothing.
     fn give_up(&self) {
         while self.intake.next().is_some() {}

@@ -1,6 +1,7 @@
 //! What people are shown, and what they take out.
 
 use std::net::IpAddr;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -13,6 +14,9 @@ use crate::refusal::Reason;
 /// Entries of a list, unless more or less are asked for; and at most.
 const SOME: usize = 50;
 const MOST: usize = 500;
+
+/// How long a question may hold up the thread that answers it.
+const LONGEST: Duration = Duration::from_millis(250);
 
 /// Which entries are asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -53,9 +57,15 @@ impl Query {
 }
 
 impl Inner {
-    /// What waits is read first, so that what was refused before the question is in the answer.
+    /// What waits is read first, so that what was refused before the question is in the answer; as far as
+    /// [`LONGEST`] goes.
     fn settle(&self) {
-        self.fuse.guard(|| self.read(MOST_WAITING));
+        let began = Instant::now();
+        for _ in 0..MOST_WAITING {
+            if self.fuse.guard(|| self.read(1)) != Some(true) || began.elapsed() > LONGEST {
+                return;
+            }
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 //! SECURITY: by names alone a secret can be told from the rest. So what has no names that are understood is not
 //! shown at all: of it there are the length and the hash.
 
+use super::{hide, json};
 use crate::redact::{self, REDACTED};
 
 /// Bytes of a body that is judged: what begins within is cut off with it.
@@ -24,7 +25,7 @@ fn request_line(line: &[u8]) -> String {
         None => text,
         Some((method, rest)) => {
             let (target, version) = rest.rsplit_once(' ').unwrap_or((rest, ""));
-            format!("{method} {} {version}", target_without_secrets(target)).trim_end().to_owned()
+            format!("{method} {} {version}", hide::target(target)).trim_end().to_owned()
         }
     }
 }
@@ -36,59 +37,30 @@ fn field(line: &[u8]) -> String {
     let colon = text.get(1..).and_then(|rest| rest.find(':')).map(|at| at + 1);
     match colon.and_then(|at| Some((text.get(..at)?, text.get(at + 1..)?))) {
         Some((name, _)) if redact::is_secret_name(name) => format!("{name}: {REDACTED}"),
-        Some((name, value)) => format!("{name}: {}", value_without_secrets(value.trim())),
+        Some((name, value)) => format!("{name}: {}", value_of(name.trim(), value.trim())),
         None => unnamed(line.len()),
     }
+}
+
+fn value_of(name: &str, value: &str) -> String {
+    let is = |other: &str| name.eq_ignore_ascii_case(other);
+    if is("sec-websocket-protocol") {
+        // Tokens are sent as names of protocols: a browser lets a page set nothing else.
+        return hide::length(value.len());
+    }
+    if is("host") || is(":authority") {
+        let host = hide::host(value);
+        let bare = host.strip_prefix(REDACTED).and_then(|host| host.strip_prefix('@')).unwrap_or(&host);
+        if bare.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte)) {
+            return host;
+        }
+    }
+    hide::value(value)
 }
 
 /// What cannot be shown, since nothing tells what it is.
 fn unnamed(length: usize) -> String {
     format!("[{length} bytes without a name]")
-}
-
-/// A target without the values of secret parameters, and without a password in its authority.
-pub(super) fn target_without_secrets(target: &str) -> String {
-    let target = match target.split_once("://") {
-        Some((scheme, rest)) => {
-            let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-            let (authority, path) = rest.split_at_checked(end).unwrap_or((rest, ""));
-            let host = authority.rsplit_once('@').map(|(_, host)| host);
-            match host {
-                Some(host) => format!("{scheme}://{REDACTED}@{host}{path}"),
-                None => target.to_owned(),
-            }
-        }
-        None => target.to_owned(),
-    };
-    redact::redact_target(&target).into_owned()
-}
-
-/// The value of a field that is no secret by its name. It can be a URL, or a list of parameters.
-fn value_without_secrets(value: &str) -> String {
-    // As the parameters of a query, whatever stands between them.
-    let mut out = String::with_capacity(value.len());
-    for piece in value.split_inclusive([' ', ',', '"', '\'', '<', '>']) {
-        let end = piece.len()
-            - piece.chars().last().filter(|last| " ,\"'<>".contains(*last)).map_or(0, char::len_utf8);
-        let (word, separator) = piece.split_at_checked(end).unwrap_or((piece, ""));
-        // A first parameter has no mark before it.
-        let marked = format!("?{word}");
-        let shown = match word.contains("://") {
-            true => target_without_secrets(word),
-            false => {
-                let shown = redact::redact_target(&marked);
-                shown.strip_prefix('?').unwrap_or(&shown).to_owned()
-            }
-        };
-        out.push_str(&shown);
-        out.push_str(separator);
-        if word.eq_ignore_ascii_case("bearer") || word.eq_ignore_ascii_case("basic") {
-            // Credentials, in a field that is not called so.
-            out.push_str(REDACTED);
-            break;
-        }
-    }
-    out
 }
 
 /// The lines of what could not be read as a head. Where it does not even begin like one, there is nothing that
@@ -158,78 +130,25 @@ pub(super) fn body(bytes: &[u8], head: &[String]) -> Option<String> {
     }
     let kind = value("content-type")?.split(';').next()?.trim().to_ascii_lowercase();
     match kind.as_str() {
-        FORM => {
-            let marked = format!("?{}", text(bytes));
-            let shown = redact::redact_target(&marked);
-            Some(shown.strip_prefix('?').unwrap_or(&shown).to_owned())
-        }
-        "application/json" | "text/json" => Some(json(&String::from_utf8_lossy(bytes))),
-        kind if kind.ends_with("+json") => Some(json(&String::from_utf8_lossy(bytes))),
+        FORM => form(bytes),
+        "application/json" | "text/json" => json::shown(&String::from_utf8_lossy(bytes)),
+        kind if kind.ends_with("+json") => json::shown(&String::from_utf8_lossy(bytes)),
         _ => None,
     }
 }
 
-/// JSON that may be cut off, or none at all: all is read as it comes. What is behind a name of a secret is
-/// left out: a string or a number by itself; from an object or a list on, all that follows.
-fn json(source: &str) -> String {
-    let mut out = String::new();
-    let mut rest = source;
-    // The last string, while nothing but spaces has come since.
-    let mut name: Option<bool> = None;
-    let mut hidden = false;
-    while let Some(next) = rest.chars().next() {
-        match next {
-            '"' => {
-                let end = string_end(rest);
-                let (string, after) = rest.split_at_checked(end).unwrap_or((rest, ""));
-                if std::mem::take(&mut hidden) {
-                    out.push_str("\"[redacted]\"");
-                    name = None;
-                } else {
-                    // An escape can hide any letter.
-                    name = Some(string.contains('\\') || redact::is_secret_name(string));
-                    out.push_str(&value_of_string(string));
-                }
-                rest = after;
-                continue;
-            }
-            ':' => hidden = name.take().unwrap_or(false),
-            next if next.is_whitespace() => {}
-            _ if hidden && matches!(next, '{' | '[') => {
-                out.push_str(REDACTED);
-                break;
-            }
-            _ if std::mem::take(&mut hidden) => {
-                out.push_str(REDACTED);
-                rest = rest.trim_start_matches(|letter: char| !matches!(letter, ',' | '}' | ']' | '"'));
-                name = None;
-                continue;
-            }
-            _ => name = None,
-        }
-        out.push(next);
-        rest = rest.get(next.len_utf8()..).unwrap_or_default();
-    }
-    text(out.as_bytes())
-}
-
-/// A string can be a URL, or a list of parameters.
-fn value_of_string(string: &str) -> String {
-    value_without_secrets(string)
-}
-
-/// Where a string that begins here ends, its quotes included.
-fn string_end(source: &str) -> usize {
-    let mut escaped = false;
-    for (at, letter) in source.char_indices().skip(1) {
-        match letter {
-            _ if escaped => escaped = false,
-            '\\' => escaped = true,
-            '"' => return at + 1,
-            _ => {}
-        }
-    }
-    source.len()
+/// A form: parts with names, and nothing else. The last part may be cut off within its name, and is left out.
+fn form(bytes: &[u8]) -> Option<String> {
+    let text = text(bytes);
+    let (whole, last) = text.rsplit_once('&').unwrap_or(("", &text));
+    let shown = if last.contains('=') || whole.is_empty() { &*text } else { whole };
+    let is_named = |part: &str| {
+        part.split_once('=').is_some_and(|(name, _)| {
+            !name.is_empty()
+                && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.%+[]-".contains(&byte))
+        })
+    };
+    shown.split('&').all(is_named).then(|| hide::value(shown))
 }
 
 /// Bytes as text: what is no printable ASCII as `\xNN`, and the backslash doubled, so that nothing is lost.

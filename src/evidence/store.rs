@@ -23,6 +23,13 @@ struct Held {
     stored: bool,
 }
 
+/// Entries of a client, and their bytes.
+#[derive(Debug, Default)]
+struct Share {
+    count: usize,
+    bytes: u64,
+}
+
 /// Entries by their number, which only rises.
 #[derive(Debug)]
 pub(super) struct Store {
@@ -33,8 +40,8 @@ pub(super) struct Store {
     bytes: u64,
     /// Numbers by severity.
     ranks: [BTreeSet<u64>; Severity::ALL.len()],
-    /// How many entries each client has.
-    clients: HashMap<ClientKey, usize>,
+    /// What each client has.
+    clients: HashMap<ClientKey, Share>,
     /// Numbers of those that are still to be written to cold storage.
     unstored: BTreeSet<u64>,
     evicted: u64,
@@ -76,8 +83,8 @@ impl Store {
 
     /// Whether `client` has its share: one alone must not push out what is held of all others.
     pub(super) fn has_enough_of(&self, client: ClientKey) -> bool {
-        let share = (self.max_count / 2).max(1);
-        self.clients.get(&client).is_some_and(|held| *held >= share)
+        let (count, bytes) = ((self.max_count / 2).max(1), self.max_bytes / 2);
+        self.clients.get(&client).is_some_and(|held| held.count >= count || held.bytes >= bytes)
     }
 
     /// Puts an entry in, to be written to cold storage as well where `store` says so. Answers whom that
@@ -86,7 +93,9 @@ impl Store {
         let id = entry.id;
         self.bytes += entry.cost();
         self.rank(entry.severity).insert(id);
-        *self.clients.entry(entry.client_key()).or_default() += 1;
+        let share = self.clients.entry(entry.client_key()).or_default();
+        share.count += 1;
+        share.bytes += entry.cost();
         if store {
             self.unstored.insert(id);
         }
@@ -126,8 +135,9 @@ impl Store {
         }
         let key = entry.client_key();
         if let Some(held) = self.clients.get_mut(&key) {
-            *held = held.saturating_sub(1);
-            if *held == 0 {
+            held.count = held.count.saturating_sub(1);
+            held.bytes = held.bytes.saturating_sub(entry.cost());
+            if held.count == 0 {
                 self.clients.remove(&key);
             }
         }

@@ -144,6 +144,24 @@ fn one_client_cannot_push_out_what_is_held_of_others() {
 }
 
 #[test]
+fn one_client_has_half_of_the_bytes_at_most() {
+    let evidence = evidence(Options { max_bytes: 64 << 10, max_count: 10_000, ..options() });
+    refuse(&evidence, Reason::InvalidPath, "192.0.2.1", "/first");
+    for number in 0..100 {
+        let path = format!("/{number}{}", "x".repeat(4000));
+        refuse(&evidence, Reason::InvalidPath, "192.0.2.2", &path);
+        list(&evidence, "");
+    }
+    let listed = list(&evidence, "");
+    assert_eq!((&listed["evicted"], paths(&listed).last()), (&0.into(), Some(&"/first")));
+    assert!(listed["bytes"].as_u64().unwrap() < 50 << 10, "{listed}");
+    // What is taken out makes room for it again.
+    evidence.purge();
+    refuse(&evidence, Reason::InvalidPath, "192.0.2.2", "/again");
+    assert_eq!(paths(&list(&evidence, "")), ["/again"]);
+}
+
+#[test]
 fn a_flood_finds_no_room_to_wait_in_and_the_severe_finds_some() {
     let evidence = evidence(options());
     for number in 0..10_000 {

@@ -77,16 +77,20 @@ impl Evidence {
 }
 
 impl Inner {
-    /// Writes batch after batch, until there is nothing more.
-    async fn write_all(&self, cold: &mut Cold) -> Result<(), String> {
+    /// Writes batch after batch, until one was not full: what comes meanwhile waits for the next time.
+    pub(super) async fn write_all(&self, cold: &mut Cold) -> Result<(), String> {
         loop {
             let batch = self.store().unstored(A_BATCH);
             if batch.is_empty() {
                 return Ok(());
             }
+            let size: u64 = batch.iter().map(|entry| entry.cost()).sum();
             let ids: Vec<u64> = batch.iter().map(|entry| entry.id).collect();
             cold.put(batch).await?;
             self.store().are_stored(&ids);
+            if size < A_BATCH {
+                return Ok(());
+            }
         }
     }
 }

@@ -13,6 +13,8 @@ fn request(path: &str, kind: &str, body: &str) -> String {
          Cookie: id={SECRET}\r\nX-Api-Key: {SECRET}\r\nX-Csrf-Token: {SECRET}\r\nX-Amz-Signature: {SECRET}\r\n\
          Referer: http://u:{SECRET}@b/?token={SECRET}\r\nX-Original-URL: /a?next=%2Fb%3Ftoken%3D{SECRET}\r\n\
          X-Forwarded-Uri: /c;jsessionid={SECRET}\r\nX-Auth-Request: Basic {SECRET}\r\n\
+         X-Forwarded: Bearer\t{SECRET}\r\nX-Context: {{\"password\":\"{SECRET}\"}}\r\nX-Url: //u:{SECRET}@b/\r\n\
+         X-Back: https://u:a,{SECRET}@b/cb#access_token={SECRET}\r\nSec-WebSocket-Protocol: bearer.{SECRET}\r\n\
          Content-Type: {kind}\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
     )
@@ -31,6 +33,9 @@ fn a_secret_is_in_no_entry_and_no_line_of_the_log() {
             "application/json",
             format!("{{\"user\":\"a\",\"password\":\"{SECRET}\",\"n\":{{\"api_key\":\"{SECRET}\"}}}}"),
         ),
+        ("application/x-www-form-urlencoded", format!("{{\"password\":\"{SECRET}\"}}")),
+        ("application/json", format!("user=a&password={SECRET}")),
+        ("application/json", format!("[{{\"value\":\"{SECRET}\",\"name\":\"password\"}}]")),
         ("multipart/form-data; boundary=x", multipart),
         ("text/plain", format!("password is {SECRET}")),
         ("text/xml", format!("<password>{SECRET}</password>")),
