@@ -8,6 +8,9 @@ use crate::redact::{self, REDACTED};
 /// Words that credentials stand behind, without being named a secret.
 const SCHEMES: &[&[u8]] = &[b"bearer", b"basic", b"digest", b"negotiate", b"ntlm"];
 
+/// Names of secrets in a value, all of which nothing follows. SECURITY: each is looked for in all the rest.
+const MOST_NAMES: usize = 8;
+
 /// A target without the values of secret parameters, and without a password in its authority.
 pub(super) fn target(target: &str) -> String {
     let owned = match target.starts_with('/') {
@@ -167,7 +170,12 @@ fn scheme_end(text: &str) -> Option<usize> {
 
 fn cut(text: &str, find: fn(&str) -> Option<usize>) -> String {
     let mut from = 0;
+    let mut names = 0;
     while let Some(end) = text.get(from..).and_then(find).map(|end| from + end) {
+        names += 1;
+        if names > MOST_NAMES {
+            return format!("{}{REDACTED}", text.get(..end).unwrap_or_default());
+        }
         let rest = text.get(end..).unwrap_or_default();
         let goes_on = |letter: char| letter.is_ascii_alphanumeric() || "_-.[]".contains(letter);
         let name_end = end + rest.find(|letter| !goes_on(letter)).unwrap_or(rest.len());
