@@ -2,9 +2,9 @@
 //! admin port and written on to cold storage.
 //!
 //! A refusal is handed in where it is answered or counted, at the price of a hash and, where nothing like it is
-//! known, of a copy of the head ([`Intake`](intake::Intake)). A task of its own ([`Evidence::keep`]) reads what
-//! was copied, takes the secrets out ([`shown`]) and puts it in the [`Store`](store::Store), at a bounded pace.
-//! Nobody waits for any of it, and a fault in it costs no request: see [`Fuse`](fuse::Fuse).
+//! known, of a copy of the head ([`Intake`]). A task of its own ([`Evidence::keep`]) reads what
+//! was copied, takes the secrets out ([`shown`]) and puts it in the [`Store`], at a bounded pace.
+//! Nobody waits for any of it, and a fault in it costs no request: see [`Fuse`].
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
-use nessen::evidence::{Evidence, Eviction, Options, Why};
+use nessen::evidence::{Eviction, Evidence, Options, Why};
 use nessen::exchange::Exchange;
 use nessen::protocol::Protocol;
 use nessen::refusal::Reason;
@@ -34,7 +34,8 @@ fn evidence() -> Evidence {
 
 fn exchange(client: u32) -> Exchange {
     let client = Ipv4Addr::from_bits(client).into();
-    let mut exchange = Exchange::new((client, 1).into(), client, Protocol::Http1, tokio::time::Instant::now());
+    let mut exchange =
+        Exchange::new((client, 1).into(), client, Protocol::Http1, tokio::time::Instant::now());
     exchange.seen = Some(Box::new(Seen::sent(HEAD.into(), 1024)));
     exchange
 }
@@ -45,7 +46,9 @@ fn refusals(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("evidence of a refusal");
     let same = exchange(1);
     let known = evidence();
-    group.bench_function("that is known", |bench| bench.iter(|| known.request(WHY, black_box(&same), Some(400))));
+    group.bench_function("that is known", |bench| {
+        bench.iter(|| known.request(WHY, black_box(&same), Some(400)))
+    });
     let others: Arc<Vec<Exchange>> = Arc::new((0..1000).map(exchange).collect());
     group.bench_function("that is new, by the thousand", |bench| {
         bench.iter_batched(
@@ -62,7 +65,9 @@ fn refusals(criterion: &mut Criterion) {
     let full = evidence();
     (0..2000).for_each(|client| full.request(WHY, &exchange(client), Some(400)));
     let late = exchange(5000);
-    group.bench_function("that finds no room", |bench| bench.iter(|| full.request(WHY, black_box(&late), Some(400))));
+    group.bench_function("that finds no room", |bench| {
+        bench.iter(|| full.request(WHY, black_box(&late), Some(400)))
+    });
     // Not the refusal's own thread, and at most 1 280 times a second.
     group.bench_function("read, without secrets, by the thousand", |bench| {
         bench.iter_batched(

@@ -129,7 +129,8 @@ fn layers(criterion: &mut Criterion) {
     ask(criterion, "URL length", CheckLayer(MaxUrlLength(8192)).layer(Hello));
     ask(criterion, "headers", CheckLayer(HeaderLimits { count: 100, size: 16 * 1024 }).layer(Hello));
     let limiter = RateLimiter::new(Some(policy));
-    let rate = RateLimitLayer { common: limiter, routes: RouteLimiters::default(), backend: Backend::default() };
+    let rate =
+        RateLimitLayer { common: limiter, routes: RouteLimiters::default(), backend: Backend::default() };
     ask(criterion, "rate limit", rate.layer(Hello));
     let in_flight = InFlightLayer::new(Places::new(1024)).charging(memory, 4096);
     ask(criterion, "in flight", in_flight.layer(Hello));

@@ -6,6 +6,7 @@ use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
 use crate::config::source::{Origin, Raw};
+use crate::redact::redact_target;
 
 /// Tables of one kind that a file may have. What a request costs does not depend on their number, but each
 /// is kept with all its effective values, some kilobytes in all while the file is read.
@@ -47,7 +48,8 @@ pub(super) enum RawValue {
 impl fmt::Display for RawValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Plain(raw) => raw.without_user_info().fmt(f),
+            // As everywhere else in errors: neither a password of a URL, nor what its query has of secrets.
+            Self::Plain(raw) => f.write_str(&redact_target(&raw.without_user_info().to_string())),
             Self::Table(_) => f.write_str("(a TOML table)"),
             Self::Other(kind) => write!(f, "(a TOML {kind})"),
         }
