@@ -8,7 +8,7 @@ import time
 
 from .tools import BINARY, PROTOCOLS, STATUS, Nessen, check, check_metrics, curl
 
-LARGEST = 12_000_000  # bytes
+LARGEST = 16_000_000  # bytes
 SLOWEST = 20.0  # milliseconds, median
 STARTS = 20
 PATHS = (

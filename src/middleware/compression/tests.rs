@@ -246,8 +246,9 @@ async fn what_one_compressor_costs() {
     std::io::Read::read_exact(&mut std::fs::File::open("/dev/urandom").unwrap(), &mut noise).unwrap();
     // All of them stay, so that none gets the memory of another.
     let (contents, mut held) = ([text(3 << 20), Bytes::from(noise)], Vec::new());
-    for (content, size) in contents.iter().flat_map(|content| [(content, 1 << 20), (content, content.len())])
-    {
+    // First a small one of each, so that what the program itself takes by running is not counted.
+    let sizes = contents.iter().flat_map(|content| [(content, 1 << 20), (content, content.len())]);
+    for (content, size) in std::iter::once((&contents[0], 1 << 10)).chain(sizes) {
         for algorithm in Algorithm::ALL {
             let before = resident();
             for _ in 0..COUNT {
@@ -265,7 +266,7 @@ async fn what_one_compressor_costs() {
             }
             let each = resident().saturating_sub(before) / COUNT;
             println!("{algorithm:?}, {size} bytes: {each} KiB");
-            assert!(each <= 4096, "{algorithm:?}: {each} KiB");
+            assert!(each <= 4096 || size < 1 << 20, "{algorithm:?}: {each} KiB");
         }
     }
 }
