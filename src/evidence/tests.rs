@@ -258,35 +258,3 @@ fn a_head_of_fields_is_kept_too() {
     let whole = evidence.one(listed["entries"][0]["id"].as_str().unwrap()).unwrap();
     assert_eq!(whole["head"]["lines"][1], "authorization: [redacted]");
 }
-
-/// What a refusal costs its own thread; see `docs/evidence.md`.
-#[test]
-#[ignore = "a measurement"]
-fn what_a_refusal_costs() {
-    let head = "GET /wp-login.php?a=1 HTTP/1.1\r\nHost: a.example\r\nUser-Agent: Mozilla/5.0 (X11; Linux x86_64)\r\n\
-        Accept: text/html,application/xhtml+xml\r\nAccept-Language: en\r\nAccept-Encoding: gzip, br\r\n\
-        Cookie: session=0123456789abcdef0123456789abcdef\r\nConnection: keep-alive\r\n\r\n";
-    let timed = |name: &str, rounds: u32, refuse: &mut dyn FnMut(u32)| {
-        let began = std::time::Instant::now();
-        (0..rounds).for_each(&mut *refuse);
-        println!("{name}: {} ns", began.elapsed().as_nanos() / u128::from(rounds));
-    };
-    let known = evidence(options());
-    let same = exchange("192.0.2.1", head);
-    let why = Why { reason: Reason::NotFound, detail: "no route leads to this path", limit: None };
-    timed("known", 1_000_000, &mut |_| known.request(why, &same, Some(404)));
-    let full = evidence(options());
-    let others: Vec<_> = (0..1000u32)
-        .map(|number| exchange(&std::net::Ipv4Addr::from_bits(number).to_string(), head))
-        .collect();
-    let why = Why { reason: Reason::InvalidPath, ..why };
-    timed("new", 800, &mut |number| full.request(why, &others[number as usize], Some(400)));
-    timed("read, redacted and kept", 800, &mut |_| {
-        full.0.read(1);
-    });
-    for other in &others[..500] {
-        full.request(Why { reason: Reason::InvalidHost, ..why }, other, Some(400));
-    }
-    let why = Why { reason: Reason::NotFound, ..why };
-    timed("no room", 1_000_000, &mut |number| full.request(why, &others[number as usize % 1000], Some(404)));
-}
