@@ -39,7 +39,7 @@ pub(super) const EVIDENCE: &[Key] = &[
         "evidence.body_bytes",
         Kind::Size { min: 0, max: 64 << 10 },
         "1KiB",
-        "First bytes of a body that are hashed, and shown where they are a form or JSON, without secrets; 0: none.",
+        "First bytes of a body that are hashed, and shown where they are a form or JSON, without secrets; 0: none. Times limits.max_in_flight they count toward limits.memory.",
         |config, value| value.put(&mut config.evidence.body_bytes),
     ),
     Key::new(
