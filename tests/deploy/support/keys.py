@@ -8,7 +8,7 @@ from support import settings, tools
 # What names a file is looked at where that file is; a place to fill in is for the tests of that manifest.
 ELSEWHERE = re.compile(r"\w+_FILE|NESSEN_CONFIG|TLS_(CERT|KEY)|NESSEN_TLS_\w+|NESSEN_\w+_CA")
 TO_FILL_IN = re.compile(r"<[\w-]+>")
-# What manifests take from Secrets, which are not in them, and other settings ask for.
+# What manifests take from Secrets, which are not in them, and other settings ask for: where none is given otherwise.
 SECRETS = {
     "REDIS_URL": "redis://redis.example",
     "OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector.example:4318",
@@ -43,4 +43,5 @@ def effective(binary, environment, files=False):
         for name, value in environment.items()
         if value != "" and not TO_FILL_IN.search(value) and (files or not ELSEWHERE.fullmatch(name))
     }
-    return settings.effective(binary, {**SECRETS, **given}, foreign=given)
+    missing = {name: value for name, value in SECRETS.items() if not {name, f"{name}_FILE"} & set(given)}
+    return settings.effective(binary, {**missing, **given}, foreign=given)
