@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use crate::memory::{Purpose, Share};
 use crate::policy::{Fields, Policy};
 use crate::protocol::{Protocol, TlsVersion};
+use crate::quota::Quota;
 use crate::refusal::Reason;
 use crate::seen::Seen;
 use crate::trace::Trace;
@@ -62,6 +63,7 @@ pub struct Exchange {
     pub request_id: OnceLock<RequestId>,
     /// What it is a part of, where there are traces. Set once, before all else.
     pub trace: OnceLock<Trace>,
+    quota: OnceLock<Quota>,
     /// Where it goes. Set once, when the route is chosen.
     chosen: OnceLock<Chosen>,
     /// What evidence of it would show; `None` where none is collected.
@@ -131,10 +133,13 @@ pub struct Beside<'a> {
     pub fields: Option<&'a Fields>,
     /// That of the request id.
     pub request_id: Option<&'a RequestId>,
+    /// Those of the rate limit.
+    pub quota: Option<&'a Quota>,
 }
 
 const FIELDS: u8 = 1;
 const REQUEST_ID: u8 = 2;
+const QUOTA: u8 = 4;
 
 impl Exchange {
     /// An exchange that begins at `started`.
@@ -155,6 +160,7 @@ impl Exchange {
             takes_beside: false,
             request_id: OnceLock::new(),
             trace: OnceLock::new(),
+            quota: OnceLock::new(),
             chosen: OnceLock::new(),
             seen: None,
             permit: OnceLock::new(),
@@ -199,6 +205,11 @@ impl Exchange {
         self.takes_beside && self.put_beside(REQUEST_ID)
     }
 
+    /// Has the answer tell the rate limit, where the connection takes it; whether it does.
+    pub fn put_quota_beside(&self, quota: Quota) -> bool {
+        self.takes_beside && self.quota.set(quota).is_ok() && self.put_beside(QUOTA)
+    }
+
     fn put_beside(&self, what: u8) -> bool {
         self.beside.store(self.beside.load(Ordering::Relaxed) | what, Ordering::Relaxed);
         true
@@ -215,6 +226,7 @@ impl Exchange {
         Beside {
             fields: self.policy().filter(|_| beside & FIELDS != 0).map(|policy| &*policy.fields),
             request_id: self.request_id.get().filter(|_| beside & REQUEST_ID != 0),
+            quota: self.quota.get().filter(|_| beside & QUOTA != 0),
         }
     }
 

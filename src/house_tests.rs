@@ -25,6 +25,7 @@ const FLOORS: [&[&str]; 6] = [
         "places",
         "policy",
         "protocol",
+        "quota",
         "random",
         "redact",
         "refusal",

@@ -111,6 +111,7 @@ pub mod places;
 pub mod policy;
 pub mod probe;
 pub mod protocol;
+pub mod quota;
 pub mod random;
 pub mod redact;
 pub mod refusal;

@@ -183,6 +183,12 @@ impl Charge {
         self.uncount(self.bytes.swap(0, Ordering::Relaxed));
     }
 
+    /// Gives back what was charged beyond so many bytes.
+    pub fn keep(&self, bytes: u64) {
+        let beyond = self.bytes.load(Ordering::Relaxed).saturating_sub(bytes);
+        self.give_back(beyond);
+    }
+
     fn give_back(&self, bytes: u64) {
         self.bytes.fetch_sub(bytes, Ordering::Relaxed);
         self.uncount(bytes);

@@ -12,6 +12,7 @@ use super::admission::ClientPermit;
 use super::progress::Pace;
 use super::send_watch::SendLimits;
 use super::stamp::Stamp;
+use crate::memory::Charge;
 
 /// The client that a trusted proxy named in front of its connection.
 #[derive(Debug)]
@@ -26,6 +27,8 @@ pub(super) struct Rare {
     pub(super) announced: OnceLock<Announced>,
     /// What upstreams are told of its client's certificate.
     pub(super) certificate: OnceLock<Arc<str>>,
+    /// For the chain of that, which the session keeps.
+    pub(super) chain: OnceLock<Charge>,
     /// Whoever writes to an upgraded socket: it may be another task than the one that reads.
     pub(super) writer: AtomicWaker,
     pub(super) left: Notify,

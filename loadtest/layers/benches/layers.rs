@@ -78,7 +78,10 @@ fn request() -> Request<Empty<Bytes>> {
 
 fn exchange() -> Arc<Exchange> {
     let peer = ([203, 0, 113, 7], 5000).into();
-    Arc::new(Exchange::new(peer, [203, 0, 113, 7].into(), Protocol::Http1, tokio::time::Instant::now()))
+    let mut exchange =
+        Exchange::new(peer, [203, 0, 113, 7].into(), Protocol::Http1, tokio::time::Instant::now());
+    exchange.takes_beside = true;
+    Arc::new(exchange)
 }
 
 fn ask<S, R, E>(criterion: &mut Criterion, name: &str, mut service: S)

@@ -1,7 +1,7 @@
 //! The buckets of all clients, in bounded memory.
 
 use std::collections::hash_map::RandomState;
-use std::hash::BuildHasher;
+use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher};
 use std::net::IpAddr;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,12 +16,44 @@ use super::bucket::{Allowance, Bucket, Policy};
 use super::key::Key;
 use super::rule::Rule;
 
-type Shard = Mutex<LruCache<Key, Bucket, RandomState>>;
+type Table = LruCache<Hashed, Bucket, BuildHasherDefault<Already>>;
+type Shard = Mutex<Table>;
 
 /// Below this many clients one shard keeps them all, so that the least recently seen goes first
 /// exactly; above it, each of [`SHARDS`] does so for its share, and locks are not fought over.
 const EXACT_BELOW: usize = 4096;
 const SHARDS: usize = 16;
+
+/// A key, hashed once: for its shard and for its place there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Hashed {
+    hash: u64,
+    key: Key,
+}
+
+impl Hash for Hashed {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
+    }
+}
+
+/// Takes what was hashed before.
+#[derive(Debug, Default)]
+struct Already(u64);
+
+impl Hasher for Already {
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.0 = self.0.rotate_left(8) ^ u64::from(*byte));
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
 
 /// Buckets by client, as its rule tells clients apart. Clones share them. The rule can change at run time.
 #[derive(Debug, Clone)]
@@ -62,23 +94,21 @@ impl Tables {
         }
     }
 
-    fn shard(&self, key: &Key) -> Option<MutexGuard<'_, LruCache<Key, Bucket, RandomState>>> {
+    /// The shard of this key, and what it is called there.
+    fn shard(&self, key: &Key) -> Option<(MutexGuard<'_, Table>, Hashed)> {
         // Unbounded at birth and bounded by hand: the bounded constructor would reserve it all.
-        let table = || Mutex::new(LruCache::unbounded_with_hasher(RandomState::new()));
+        let table = || Mutex::new(LruCache::unbounded_with_hasher(BuildHasherDefault::default()));
         let shards = self.shards.get_or_init(|| (0..self.count).map(|_| table()).collect());
-        let index = match self.count {
-            1 => 0,
-            // The low bits decide, so that a narrower usize loses nothing.
-            #[expect(clippy::cast_possible_truncation, reason = "a hash is as good cut short")]
-            _ => self.hasher.hash_one(key) as usize % SHARDS,
-        };
-        shards.get(index).map(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner))
+        let key = Hashed { hash: self.hasher.hash_one(key), key: *key };
+        // Bits between those that a table goes by: the lowest for the place, the highest for the tag.
+        let shard = shards.get((key.hash >> 40) as usize % self.count)?;
+        Some((shard.lock().unwrap_or_else(PoisonError::into_inner), key))
     }
 
     /// What `look` makes of the bucket of `key`, which is there from then on.
     fn with<T>(&self, key: &Key, look: impl FnOnce(&mut Bucket, &Policy) -> T) -> Option<T> {
-        let mut shard = self.shard(key)?;
-        if let Some(bucket) = shard.get_mut(key) {
+        let (mut shard, key) = self.shard(key)?;
+        if let Some(bucket) = shard.get_mut(&key) {
             return Some(look(bucket, self.rule.policy()));
         }
         if shard.len() >= self.max_keys {
@@ -86,7 +116,7 @@ impl Tables {
         }
         let mut bucket = Bucket::default();
         let made = look(&mut bucket, self.rule.policy());
-        shard.put(*key, bucket);
+        shard.put(key, bucket);
         Some(made)
     }
 
@@ -98,7 +128,8 @@ impl Tables {
 
     /// The refusal that is certain for `key`, from what was learnt of the bucket that it shares.
     pub(super) fn foresee(&self, key: &Key, now: Duration) -> Option<Allowance> {
-        self.shard(key)?.get(key)?.foresee(self.rule.policy(), now)
+        let (mut shard, key) = self.shard(key)?;
+        shard.get(&key)?.foresee(self.rule.policy(), now)
     }
 
     /// Notes what was said elsewhere to a question of this moment.

@@ -10,16 +10,15 @@
 
 mod backend;
 mod bucket;
-mod fields;
 mod key;
 mod limiter;
 mod rule;
 
 use std::collections::HashMap;
-use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
+use std::{fmt, mem};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -30,12 +29,12 @@ use self::backend::{Mode, Question};
 use self::key::Key;
 use self::limiter::Tables;
 use crate::body::BoxError;
-use crate::refusal::{Reason, Refusal};
+use crate::quota::Quota;
+use crate::refusal::{Reason, Refusal, whole_seconds};
 use crate::stage::{Inbound, Outbound, Shared, Stage, Stop, alone};
 
 pub use backend::{Backend, Options, RedisUrl};
 pub use bucket::{Allowance, Policy};
-pub use fields::Fields;
 pub use key::KeyBy;
 pub use limiter::RateLimiter;
 pub use rule::Rule;
@@ -80,12 +79,15 @@ impl RouteLimiters {
 alone!(RateLimitLayer);
 
 /// What is kept of a request.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub enum Standing {
-    /// The fields of its answer.
-    Told(Fields),
-    /// It is to be asked for.
-    Asking(Asking),
+    /// There is no limit, or nothing is known yet.
+    #[default]
+    Unknown,
+    /// For its answer.
+    Told(Quota),
+    /// It is to be asked for. Boxed: most servers share no limit.
+    Asking(Box<Asking>),
 }
 
 /// A question on its way, and what it is about.
@@ -103,12 +105,15 @@ impl fmt::Debug for Asking {
     }
 }
 
-/// Boxed: most servers have no such limit.
-type Held = Option<Box<Standing>>;
-
 impl RateLimitLayer {
     /// Where limits are shared, or would be.
-    fn enter_shared(&self, held: &mut Held, mode: Mode, tables: &Arc<Tables>, key: &Key) -> Result<(), Stop> {
+    fn enter_shared(
+        &self,
+        held: &mut Standing,
+        mode: Mode,
+        tables: &Arc<Tables>,
+        key: &Key,
+    ) -> Result<(), Stop> {
         if mode == Mode::Shared {
             let asked = tables.now();
             if let Some(certain) = tables.foresee(key, asked) {
@@ -116,7 +121,7 @@ impl RateLimitLayer {
             }
             if let Some(question) = self.backend.ask(&tables.rule, key) {
                 let (tables, key) = (tables.clone(), *key);
-                *held = Some(Box::new(Standing::Asking(Asking { tables, key, asked, question })));
+                *held = Standing::Asking(Box::new(Asking { tables, key, asked, question }));
                 return Err(Stop::Later);
             }
         }
@@ -124,7 +129,7 @@ impl RateLimitLayer {
     }
 
     /// Where nobody answered.
-    fn without(&self, held: &mut Held, tables: &Tables, key: &Key) -> Result<(), Stop> {
+    fn without(&self, held: &mut Standing, tables: &Tables, key: &Key) -> Result<(), Stop> {
         if self.backend.refuses() {
             let detail = "the shared rate limit cannot be asked for";
             let refusal = Refusal::new(Reason::RateLimitUnavailable, detail)
@@ -137,27 +142,43 @@ impl RateLimitLayer {
     }
 }
 
+/// What the answer says.
+fn told(policy: &Policy, remaining: u64, reset: Duration) -> Quota {
+    let (requests, window) = (policy.max_requests, whole_seconds(policy.window));
+    Quota { requests, window, remaining, reset: whole_seconds(reset) }
+}
+
+/// The refusal of who has asked for too much.
+fn refusal(policy: &Policy, retry_after: Duration, blocked: bool) -> Refusal {
+    let (quota, window) = (policy.max_requests, policy.window.as_millis());
+    let mut refusal = Refusal::new(Reason::RateLimited, format!("over {quota} requests in {window} ms"))
+        .limit(if blocked { "rate_limit.block" } else { "rate_limit.max_requests" })
+        .retry_after(retry_after);
+    refusal.fields.get_or_insert_default().extend(told(policy, 0, retry_after).fields());
+    refusal
+}
+
 /// Acts on what was said of a request.
-fn settle(held: &mut Held, tables: &Tables, said: Option<Allowance>) -> Result<(), Stop> {
+fn settle(held: &mut Standing, tables: &Tables, said: Option<Allowance>) -> Result<(), Stop> {
     let policy = tables.rule.policy();
     match said {
         None => {}
         Some(Allowance::Granted { remaining, reset }) => {
-            *held = Some(Box::new(Standing::Told(Fields::new(policy, remaining, reset))));
+            *held = Standing::Told(told(policy, remaining, reset));
         }
         Some(Allowance::Refused { retry_after, blocked }) => {
-            return Err(fields::refusal(policy, retry_after, blocked).into());
+            return Err(refusal(policy, retry_after, blocked).into());
         }
     }
     Ok(())
 }
 
 impl Stage for RateLimitLayer {
-    type Held = Held;
+    type Held = Standing;
 
     fn enter<B: Body>(
         &self,
-        held: &mut Held,
+        held: &mut Standing,
         exchange: Shared<'_>,
         request: &mut Request<Inbound<B>>,
     ) -> Result<(), Stop> {
@@ -184,16 +205,15 @@ impl Stage for RateLimitLayer {
 
     fn resume<B: Body>(
         &self,
-        held: &mut Held,
+        held: &mut Standing,
         _: Shared<'_>,
         _: &mut Request<Inbound<B>>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Stop>> {
-        let Some(Standing::Asking(asking)) = held.as_deref_mut() else { return Poll::Ready(Ok(())) };
+        let Standing::Asking(asking) = held else { return Poll::Ready(Ok(())) };
         let said = ready!(asking.question.as_mut().poll(cx));
-        let Some(Standing::Asking(Asking { tables, key, asked, .. })) = held.take().map(|held| *held) else {
-            return Poll::Ready(Ok(()));
-        };
+        let Standing::Asking(asking) = mem::take(held) else { return Poll::Ready(Ok(())) };
+        let Asking { tables, key, asked, .. } = *asking;
         Poll::Ready(match said {
             Some(said) => {
                 let said = said.within(tables.rule.policy());
@@ -206,22 +226,78 @@ impl Stage for RateLimitLayer {
 
     fn leave<B>(
         &self,
-        held: &mut Held,
-        _: Shared<'_>,
+        held: &mut Standing,
+        exchange: Shared<'_>,
         response: &mut Response<Outbound<B>>,
     ) -> Result<(), Refusal>
     where
         B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
     {
-        if let Some(Standing::Told(fields)) = held.take().map(|held| *held) {
-            fields.put(response.headers_mut());
+        let Standing::Told(quota) = *held else { return Ok(()) };
+        let headers = response.headers_mut();
+        if Quota::is_in(headers) || !exchange.is_some_and(|exchange| exchange.put_quota_beside(quota)) {
+            quota.fields().into_iter().for_each(|(name, value)| drop(headers.insert(name, value)));
         }
         Ok(())
     }
 
-    fn refused(&self, held: &mut Held, refusal: &mut Refusal) {
-        if let Some(Standing::Told(fields)) = held.take().map(|held| *held) {
-            fields.join(refusal);
+    fn refused(&self, held: &mut Standing, refusal: &mut Refusal) {
+        if let Standing::Told(quota) = held {
+            refusal.fields.get_or_insert_default().extend(quota.fields());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+    use http_body_util::Empty;
+    use tokio::time::Instant;
+    use tower::{Layer, Service};
+
+    use super::*;
+    use crate::exchange::Exchange;
+    use crate::protocol::Protocol;
+    use crate::stage::Asked;
+
+    /// What the map of an answer says of rate limits, and what is beside it, for an app that sets this field.
+    async fn said(takes_beside: bool, set: &'static str) -> (Vec<String>, bool) {
+        let nobody = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let mut exchange = Exchange::new(SocketAddr::new(nobody, 1), nobody, Protocol::Http1, Instant::now());
+        exchange.takes_beside = takes_beside;
+        let exchange = Arc::new(exchange);
+        let app = tower::service_fn(move |_: Request<Inbound<Empty<Bytes>>>| async move {
+            let answer = Response::builder().header(set, "the app's").header(set, "twice");
+            Ok::<_, Refusal>(answer.body(Empty::<Bytes>::new()).unwrap())
+        });
+        let second = Duration::from_secs(1);
+        let policy = Policy { max_requests: 9, window: second, burst: 9, block: Duration::ZERO, max_keys: 1 };
+        let layer = RateLimitLayer {
+            common: RateLimiter::new(Some(policy)),
+            routes: RouteLimiters::default(),
+            backend: Backend::default(),
+        };
+        let asked = Asked { request: Request::new(Empty::new()), exchange: exchange.clone() };
+        let response = layer.layer(app).call(asked).await.unwrap();
+        let ours = response.headers().iter().filter(|(name, _)| name.as_str().starts_with("ratelimit"));
+        let line = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
+            format!("{name}: {}", value.to_str().unwrap())
+        };
+        (ours.map(line).collect(), exchange.beside().quota.is_some())
+    }
+
+    #[tokio::test]
+    async fn an_answer_says_once_where_its_client_stands_whatever_the_app_says() {
+        let both = ["ratelimit-policy: \"default\";q=9;w=1", "ratelimit: \"default\";r=8;t=1"];
+        assert_eq!(said(true, "x-a").await, (vec![], true));
+        assert_eq!(said(false, "x-a").await, (both.map(str::to_owned).into(), false));
+        for takes_beside in [true, false] {
+            for own in ["ratelimit", "ratelimit-policy"] {
+                let (mut map, beside) = said(takes_beside, own).await;
+                map.sort();
+                assert_eq!((map, beside), (both.map(str::to_owned).into(), false), "{own}");
+            }
         }
     }
 }

@@ -133,6 +133,9 @@ pub(super) fn write(
         into.extend_from_slice(id.as_bytes());
         into.extend_from_slice(b"\r\n");
     }
+    if let Some(quota) = answer.beside.quota {
+        quota.write(into);
+    }
     if !dated {
         into.extend_from_slice(b"date: ");
         date(into);

@@ -154,7 +154,7 @@ pub(super) async fn handshake(
     context: &Context,
     tls: &Tls,
 ) -> Result<(TlsStream, Protocol), End> {
-    // What is kept of a handshake is charged while it lasts.
+    // What is kept of a handshake is charged while it lasts, and of it a chain of certificates for longer.
     let held = context.memory.open(state.share().cloned());
     if state.probe_only().is_none()
         && let Err(refusal) = held.add(HANDSHAKE, Purpose::Waiting)
@@ -192,8 +192,11 @@ pub(super) async fn handshake(
             let is_resumed = stream.session().handshake_kind() == Some(HandshakeKind::Resumed);
             context.metrics.handshake(if is_resumed { Handshake::Resumed } else { Handshake::Full });
             state.tls.set(stream.version());
-            if let Some(certificate) = stream.session().peer_certificates().and_then(|chain| chain.first()) {
+            let chain = stream.session().peer_certificates().unwrap_or_default();
+            if let Some(certificate) = chain.first() {
                 let _ = state.rare().certificate.set(certificates::told(certificate).into());
+                held.keep(chain.iter().map(|certificate| certificate.len() as u64).sum());
+                let _ = state.rare().chain.set(held);
             }
             // The first request has a clock of its own, and a drain waits for it as for any.
             state.head_ends();

@@ -36,8 +36,11 @@ fn item(answer: &Response, field: &str) -> (String, Vec<(String, u64)>) {
 fn a_client_that_spent_its_allowance_is_told_so() {
     let server = Server::start(&[("RATE_LIMIT_MAX_REQUESTS", "5"), ("RATE_LIMIT_WINDOW_MS", "60000")]);
     let mut conn = server.connect();
-    for _ in 0..5 {
-        assert_eq!(ask(&mut conn).status, 200);
+    for left in (0..5).rev() {
+        let served = ask(&mut conn);
+        let (_, state) = item(&served, "ratelimit");
+        assert_eq!((served.status, &state[0]), (200, &("r".to_owned(), left)));
+        assert_eq!(item(&served, "ratelimit-policy").1[0], ("q".to_owned(), 5));
     }
     let refused = ask(&mut conn);
     assert_problem(&refused, 429, "RATE_LIMITED");

@@ -38,6 +38,8 @@ fn a_refusal_carries_the_fields_of_a_refusal() {
     assert!((1..=60).contains(&text(&refused, "retry-after").parse::<u64>().unwrap()));
     assert!(text(&refused, "ratelimit-policy").starts_with("\"default\";"));
     assert!(text(&refused, "ratelimit").starts_with("\"default\";r=0;t="));
+    assert_eq!(text(&served, "ratelimit-policy"), "\"default\";q=1;w=60");
+    assert!(text(&served, "ratelimit").starts_with("\"default\";r="));
     assert_ne!(text(&served, "x-request-id"), text(&refused, "x-request-id"));
     for fields in [&served, &refused] {
         assert_eq!(text(fields, "x-content-type-options"), "nosniff");

@@ -9,6 +9,7 @@ use crate::support::http1::Conn;
 use crate::support::tls::{Ca, Door};
 use crate::support::upstream::Upstream;
 use crate::support::wire::values;
+use crate::support::{PATIENCE, assert_eventually};
 
 /// A server that asks for certificates of a CA of clients, which is returned.
 fn asking(how: &str) -> (Secure, Ca) {
@@ -86,6 +87,25 @@ fn an_upstream_is_told_whose_certificate_it_was_and_nobody_can_make_one_up() {
             }
         }
     }
+}
+
+/// The session keeps the whole chain for as long as the connection is open.
+#[test]
+fn a_certificate_counts_as_memory_while_its_connection_is_open() {
+    let (secure, clients) = asking("optional");
+    let names: Vec<_> = (0..500).map(|number| format!("{number}.a-long-name.example.com")).collect();
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    let large = secure.client().with(clients.sign(&names)).config();
+    let used = || secure.samples()["nessen_memory_used_bytes"];
+    let before = used();
+    let mut stream = shake(&secure, &large);
+    ask(&mut stream, "/health").unwrap();
+    // 16 KiB as for any that is idle, once it is, and the certificate.
+    assert_eventually(PATIENCE, "the certificate in the account", || {
+        (16_384.0 + 14_000.0..16_384.0 + 20_480.0).contains(&(used() - before))
+    });
+    drop(stream);
+    assert_eventually(PATIENCE, "nothing of it in the account", || used() <= before);
 }
 
 /// A ticket would stand for a certificate that may have expired since.
