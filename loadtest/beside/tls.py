@@ -4,8 +4,8 @@
     cargo build --release && loadtest/beside/tls.py     # about a minute
 
 Both have one core and the load the other, one worker, the same certificate, TLS 1.3 and the same suite. Handshakes are
-full ones, each with one request (ab, which resumes nothing); requests go over 64 kept connections (wrk, h2load). The figures
-are of the server's CPU time. Exit code: 0 measured, 1 a request failed, 2 it could not be run.
+full ones, each with one request (ab, which resumes nothing); requests go over 64 kept connections (wrk; h2load: 16), those
+for a file over 8. The figures are of the server's CPU time. Exit code: 0 measured, 1 a request failed, 2 it could not be run.
 """
 import argparse, os, re, shutil, statistics, subprocess, sys, tempfile, time
 
@@ -29,15 +29,15 @@ def identity(folder, name, how):
 class Secure(Server):
     """A server that is asked for its health by plain HTTP on another port."""
 
-    def __init__(self, name, site, certificate, key):
+    def __init__(self, name, site, role, certificate, key):
         self.secure, plain = free_port(), free_port()
         if name == "nessen":
-            command, env, _ = peers.command("nessen", "small", site)
+            command, env, _ = peers.command("nessen", role, site)
             env |= {"PORT": str(self.secure), "TLS_CERT": certificate, "TLS_KEY": key, "ADMIN_PORT": str(plain)}
         else:
             ssl = f"ssl_certificate {certificate}; ssl_certificate_key {key}; ssl_protocols TLSv1.2 TLSv1.3; ssl_session_cache shared:s:10m;"
             both = f'server {{ listen 127.0.0.1:{plain}; location / {{ return 200 "ok"; }} }}'
-            answer = f'location / {{ return 200 "{peers.TEXT}"; }}'
+            answer = f"location / {{ root {site.files}; }}" if role == "files" else f'location / {{ return 200 "{peers.TEXT}"; }}'
             command, env = peers.nginx_command(site, self.secure, f"{ssl} {answer}", both, "ssl http2"), None
         super().__init__(peers.LABELS[name], command, plain, env, errors=site.errors)
 
@@ -55,8 +55,8 @@ def handshakes(server, seconds):
     return done, failed
 
 
-def requests(server, seconds, kind="get"):
-    told = loads.fast(f"https://localhost:{server.secure}/", kind, 16 if kind == "http2" else 64, seconds)
+def requests(server, seconds, kind="get", connections=64, path="/"):
+    told = loads.fast(f"https://localhost:{server.secure}{path}", kind, connections, seconds)
     return told["requests"], told["errors"] + told["refused"]
 
 
@@ -70,15 +70,17 @@ def main():
     if missing or not os.access(plan.binary, os.X_OK):
         print(f"not there: {', '.join(missing) or plan.binary}", file=sys.stderr)
         return 2
-    cases = [(f"{kind}, {key}", key, how) for key in KEYS for kind, how in (("full handshake and a request", handshakes),)]
-    cases += [("request, HTTP/1.1, kept", "ECDSA P-256", requests), ("request, HTTP/2, kept", "ECDSA P-256", lambda s, t: requests(s, t, "http2"))]
+    cases = [(f"full handshake and a request, {key}", "small", key, handshakes) for key in KEYS]
+    cases += [("request, HTTP/1.1, kept", "small", "ECDSA P-256", requests),
+              ("request, HTTP/2, kept", "small", "ECDSA P-256", lambda server, seconds: requests(server, seconds, "http2", 16)),
+              ("file of 10 MiB, HTTP/1.1", "files", "ECDSA P-256", lambda server, seconds: requests(server, seconds, "get", 8, "/10m"))]
     with tempfile.TemporaryDirectory() as folder:
         os.chmod(folder, 0o755)
         site = peers.Site(folder, os.path.abspath(plan.binary))
         keys = {name: identity(folder, name, how) for name, how in KEYS.items()}
         print(f"| | {' | '.join(peers.LABELS[name] for name in ('nessen', 'nginx'))} | |\n|---|---|---|---|")
-        for what, key, how in cases:
-            servers = {name: Secure(name, site, *keys[key]) for name in ("nessen", "nginx")}
+        for what, role, key, how in cases:
+            servers = {name: Secure(name, site, role, *keys[key]) for name in ("nessen", "nginx")}
             runs = {name: [] for name in servers}
             try:
                 for server in servers.values():

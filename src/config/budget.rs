@@ -312,6 +312,12 @@ pub(super) fn decide(
              limits.memory leaves for requests, and RLIMIT_NOFILE {files} less {SPARE_FILES}{}",
             if demand.descriptors { ", by 2 since requests hold descriptors too" } else { "" }
         ));
+        if let Some(files) = machine.open_files.filter(|files| *files < SPARE_FILES + LEAST_COUNT) {
+            notes.push(format!(
+                "RLIMIT_NOFILE is {files}, and {} are needed: connections will fail, those of probes too",
+                SPARE_FILES + LEAST_COUNT
+            ));
+        }
     } else if let (Some(files), Some(count)) = (machine.open_files, settings.number("limits.max_connections"))
         && count.saturating_add(SPARE_FILES) > files
     {

@@ -244,6 +244,8 @@ mod tests {
             ("tracing.endpoint", "https://h/v1?api_key=hunter2", "https://h/v1?api_key=[redacted]"),
             ("evidence.storage", "s3://key:hunter2@bucket/x", "s3://[redacted]@bucket/x"),
             ("evidence.s3_endpoint", "https://u:hunter2@h", "https://[redacted]@h"),
+            ("tracing.endpoint", "u:hunter2@h:80", "[redacted]@h:80"),
+            ("upstream.url", "http:u:hunter2@h", "[redacted]@h"),
             (
                 "tracing.resource_attributes",
                 "a=b,token=hunter2,hunter2,c=d",

@@ -10,7 +10,7 @@ use super::routes::{RouteRow, Routes, checks, routes};
 use super::settings::{Chosen, Settings};
 use super::source::{Collected, Origin, Sources, collect};
 use super::value::Value;
-use super::{Config, LogFormat, RouteConfig, Target, keys, limits, production, tls};
+use super::{Config, LogFormat, RouteConfig, Target, files, keys, limits, production, tls};
 
 /// A key, its value, and where it comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,7 +87,9 @@ pub fn load(sources: &Sources, machine: &Machine) -> Result<Loaded, ConfigErrors
     }
     without_effect(&settings, &config, &mut notes);
     limits::without_effect(&settings, &mut notes);
-    tls::check(&settings, &config, &mut errors);
+    tls::check(&settings, &config, &mut errors, &mut notes);
+    files::check(&settings, &config, &mut errors);
+    files::notes(&settings, &config, &mut notes);
     config.checks = checks(&check_tables, &mut errors);
     if !errors.is_empty() {
         return Err(ConfigErrors(errors));

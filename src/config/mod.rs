@@ -13,6 +13,7 @@ mod environment;
 mod error;
 mod example;
 mod file;
+mod files;
 #[cfg(test)]
 mod golden;
 pub mod keys;

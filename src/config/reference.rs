@@ -28,6 +28,8 @@ this goes for long and short names alike, and is how a secret is mounted. Settin
 nothing is not set. Kubernetes adds variables for each service of the namespace, such as
 `NESSEN_PORT=tcp://10.0.0.1:80` for one named `nessen`; they are passed over.
 
+**Paths.** One that does not begin with `/` begins where the process works, wherever the file lies.
+
 **Units.** Sizes are bytes (`65536`) or carry `B`, `KB`, `KiB`, `MB`, `MiB`, `GB` or `GiB` in any case
 (`64KiB`; `KB` is 1000). Durations are milliseconds (`30000`) or carry `h`, `m`, `s`, `ms` (`30s`,
 `1m30s`); in a name that ends in `_SECONDS` an integer counts seconds. Rates are bytes per second

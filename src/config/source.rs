@@ -68,14 +68,18 @@ impl Raw {
     }
 }
 
-/// `http://[redacted]@host` for `http://user:password@host`, and rather too much of a list.
+/// `http://[redacted]@host` for `http://user:password@host`, and rather too much of a list. Somebody may have
+/// forgotten the scheme.
 pub(super) fn without_user_info(text: &str) -> String {
     match text.split_once("://") {
         Some((scheme, rest)) => match rest.rsplit_once('@') {
             Some((_, rest)) => format!("{scheme}://{REDACTED}@{rest}"),
             None => text.to_owned(),
         },
-        None => text.to_owned(),
+        None => match text.rsplit_once('@') {
+            Some((user, rest)) if user.contains(':') => format!("{REDACTED}@{rest}"),
+            _ => text.to_owned(),
+        },
     }
 }
 

@@ -4,10 +4,15 @@ use super::error::ConfigError;
 use super::settings::{Chosen, Settings};
 use super::value::Value;
 use super::{ClientAuth, Config};
-use crate::tls::server::Part;
+use crate::tls::server::{InUse, Part};
 
 /// Reads every file, so that whatever is wrong with one is known before anything is served.
-pub(super) fn check(settings: &Settings, config: &Config, errors: &mut Vec<ConfigError>) {
+pub(super) fn check(
+    settings: &Settings,
+    config: &Config,
+    errors: &mut Vec<ConfigError>,
+    notes: &mut Vec<String>,
+) {
     let before = errors.len();
     contradictions(settings, config, errors);
     // What does not fit together would only lead to further words about it.
@@ -20,7 +25,16 @@ pub(super) fn check(settings: &Settings, config: &Config, errors: &mut Vec<Confi
         return;
     };
     let (_, read) = options.load(None);
-    for (part, error) in read.err().unwrap_or_default() {
+    let faults = match read {
+        Ok(identity) => {
+            let expired = identity.certificates.iter().filter(|certificate| certificate.has_expired());
+            let note = |one: &InUse| format!("tls.cert: {}: has expired", one.path.display());
+            notes.extend(expired.map(note));
+            return;
+        }
+        Err(faults) => faults,
+    };
+    for (part, error) in faults {
         let Some(chosen) = settings.sound(part.key()) else { continue };
         errors.push(ConfigError::Invalid {
             setting: chosen.setting(),

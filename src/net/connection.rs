@@ -244,8 +244,11 @@ async fn awake<T: Transport, S: Stack>(
         if gauge.protocol == Protocol::Unknown {
             match detect::protocol(&mut transport, &mut prefix, &state, &context).await {
                 Ok(protocol) => gauge.identify(protocol),
-                Err(Some(refusal)) => return refuse(transport, refusal, &prefix, &state, &context).await,
-                Err(None) => return,
+                Err(head::End::Refused(refusal)) => {
+                    return refuse(transport, refusal, &prefix, &state, &context).await;
+                }
+                Err(head::End::Closed) => return,
+                Err(head::End::Abort) => return abort(transport, &state, &context).await,
             }
         }
         if gauge.protocol == Protocol::Http1 {

@@ -1,4 +1,9 @@
-//! The orders that a connection is given.
+//! The orders that a connection is given, and whom they wake.
+
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::task::Waker;
+
+use atomic_waker::AtomicWaker;
 
 /// What a connection can be told to do. Orders add up and are never taken back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,4 +17,52 @@ pub enum Order {
     Abort = 4,
     /// Make room for another: what has come already is answered, and nothing is waited for.
     MakeRoom = 8,
+}
+
+/// Beside the orders: it was woken for its time, and is named no longer.
+const LOOK: u8 = 16;
+
+/// What one connection was told, and the task that drives it.
+#[derive(Debug, Default)]
+pub(super) struct Orders {
+    given: AtomicU8,
+    waker: AtomicWaker,
+}
+
+impl Orders {
+    /// Gives one, and wakes whoever is named.
+    pub(super) fn give(&self, order: Order) {
+        self.given.fetch_or(order as u8, Ordering::AcqRel);
+        self.waker.wake();
+    }
+
+    /// Whether any of these was given.
+    pub(super) fn are(&self, any: u8) -> bool {
+        self.given.load(Ordering::Acquire) & any != 0
+    }
+
+    /// Names the task to wake on the first one.
+    pub(super) fn register(&self, waker: &Waker) {
+        self.waker.register(waker);
+    }
+
+    /// Keeps it named: to be woken is to be forgotten for the next time.
+    pub(super) fn stay_registered(&self, waker: &Waker) {
+        let given = self.given.load(Ordering::Acquire);
+        if given == 0 {
+            return;
+        }
+        // Before it is named again: who wakes it meanwhile is seen by the next look.
+        if given & LOOK != 0 {
+            self.given.fetch_and(!LOOK, Ordering::AcqRel);
+        }
+        self.waker.register(waker);
+    }
+
+    /// Wakes whoever is named, for its time is over. The number of a wait outlives it, and may find a connection at
+    /// work by then, which must not be deaf from now on.
+    pub(super) fn wake(&self) {
+        self.given.fetch_or(LOOK, Ordering::AcqRel);
+        self.waker.wake();
+    }
 }

@@ -6,11 +6,11 @@ use std::sync::{Arc, OnceLock, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 
-use atomic_waker::AtomicWaker;
 use tokio::time::Instant;
 
 use super::admission::{ClientPermit, Permits};
 pub use super::order::Order;
+use super::order::Orders;
 use super::progress::Progress;
 use super::rare::{Announced, Rare};
 use super::registry::Entry;
@@ -39,8 +39,7 @@ pub struct ConnState {
     /// Milliseconds of age at which it is asked to close; the most there are: never.
     max_age: u32,
     epoch: Instant,
-    waker: AtomicWaker,
-    orders: AtomicU8,
+    orders: Orders,
     requests: AtomicU64,
     in_flight: AtomicU32,
     answering: AtomicBool,
@@ -69,8 +68,7 @@ impl ConnState {
             accepted_in_drain: false,
             max_age: u32::MAX,
             epoch: Instant::now(),
-            waker: AtomicWaker::new(),
-            orders: AtomicU8::new(0),
+            orders: Orders::default(),
             requests: AtomicU64::new(0),
             in_flight: AtomicU32::new(0),
             answering: AtomicBool::new(false),
@@ -186,8 +184,7 @@ impl ConnState {
         if order == Order::CloseIdle {
             self.rare().close_idle.set(self.now());
         }
-        self.orders.fetch_or(order as u8, Ordering::AcqRel);
-        self.waker.wake();
+        self.orders.give(order);
         // Whoever names itself meanwhile sees the order, or is seen here: the two share no more than this.
         fence(Ordering::SeqCst);
         if let Some(rare) = self.rare.get() {
@@ -212,12 +209,12 @@ impl ConnState {
 
     /// Whether the order was given.
     pub fn ordered(&self, order: Order) -> bool {
-        self.orders.load(Ordering::Acquire) & order as u8 != 0
+        self.orders.are(order as u8)
     }
 
     /// Whether it is to go now, or once what has come is answered.
     pub fn is_to_leave(&self) -> bool {
-        self.orders.load(Ordering::Acquire) & (Order::Abort as u8 | Order::MakeRoom as u8) != 0
+        self.orders.are(Order::Abort as u8 | Order::MakeRoom as u8)
     }
 
     /// Once [`Order::CloseIdle`] was given: when that was, or when it was idle for so long, if that is
@@ -232,19 +229,17 @@ impl ConnState {
 
     /// Keeps the task named while orders come: to be woken by one is to be forgotten for the next.
     pub fn stay_registered(&self, waker: &Waker) {
-        if self.orders.load(Ordering::Acquire) != 0 {
-            self.waker.register(waker);
-        }
+        self.orders.stay_registered(waker);
     }
 
     /// Names the task to wake on the first order.
     pub fn register(&self, waker: &Waker) {
-        self.waker.register(waker);
+        self.orders.register(waker);
     }
 
-    /// Wakes the task that is named.
+    /// Wakes the task that is named: its time is over, unless that was put off.
     pub(super) fn wake(&self) {
-        self.waker.wake();
+        self.orders.wake();
     }
 
     /// Has it woken once `at` is over, or earlier; a little later where nobody waits for it by then (see

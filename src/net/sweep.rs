@@ -195,6 +195,31 @@ mod tests {
         assert!(first.0 - begun < 2 * SECOND && second.0 - begun < 3 * SECOND);
     }
 
+    /// Its number comes up when it has gone to work, which must not make it deaf.
+    #[test]
+    fn who_is_woken_for_its_time_still_hears_of_orders() {
+        #[derive(Default)]
+        struct Woken(std::sync::atomic::AtomicUsize);
+        impl std::task::Wake for Woken {
+            fn wake(self: Arc<Self>) {
+                self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            }
+        }
+        let registry = Registry::default();
+        let state = connection(&registry);
+        let woken = Arc::new(Woken::default());
+        let waker = woken.clone().into();
+        let count = || woken.0.load(std::sync::atomic::Ordering::Relaxed);
+        state.register(&waker);
+        for times in 1..4 {
+            state.wake();
+            assert_eq!(count(), times);
+            state.stay_registered(&waker);
+        }
+        state.order(crate::net::order::Order::GoAway);
+        assert_eq!(count(), 4);
+    }
+
     #[test]
     fn a_runtime_that_ends_leaves_it_to_the_next() {
         let registry = Registry::default();

@@ -83,7 +83,11 @@ impl Certificates {
     fn look(&self) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let seen = state.options.look();
-        let is_known = seen == state.seen || state.refused.as_ref() == Some(&seen);
+        // After others that were no good, the ones in use are news as well.
+        let is_known = match &state.refused {
+            Some(refused) => seen == *refused,
+            None => seen == state.seen,
+        };
         let is_steady = state.last.as_ref() == Some(&seen);
         state.last = Some(seen);
         if !is_known && is_steady {
@@ -101,12 +105,15 @@ impl Certificates {
         match identity {
             Ok(identity) => {
                 let changed = seen != state.seen || options != state.options;
+                let was_refused = state.refused.is_some();
                 self.server.replace(&identity);
                 show(&identity, &self.metrics);
                 (state.options, state.identity, state.seen, state.refused) = (options, identity, seen, None);
                 self.metrics.tls().reloaded(true);
                 if changed {
                     tracing::info!("certificates reloaded: new connections have the new ones");
+                } else if was_refused {
+                    tracing::info!("certificates are good again: their files hold the ones in use");
                 }
             }
             Err(faults) => {

@@ -9,7 +9,6 @@ use crate::dial::Dialer;
 use crate::otlp::{Exporter, Options, Service, Wire};
 use crate::resolve::Resolver;
 use crate::tls::TlsError;
-use crate::tls::client::ClientOptions;
 use crate::trace::{Room, Spans, Tracer};
 
 /// Both.
@@ -44,23 +43,11 @@ impl Traces {
 
 /// How the collector is spoken to.
 fn options(config: &TracingConfig) -> Result<Options, (&'static str, TlsError)> {
-    let url = config.collector();
     let wire = match config.protocol {
         OtlpProtocol::Http => Wire::Http,
         OtlpProtocol::Grpc => Wire::Grpc,
     };
-    let identity = config.client_certificate.clone().zip(config.client_key.clone());
-    let tls = if url.tls {
-        let options = ClientOptions { ca: config.ca.clone(), identity };
-        let key = |error: TlsError| match &error.path {
-            path if config.client_certificate.as_ref() == Some(path) => ("tracing.client_certificate", error),
-            path if config.client_key.as_ref() == Some(path) => ("tracing.client_key", error),
-            _ => ("tracing.ca", error),
-        };
-        Some(options.config(wire.speaks().protocols()).map_err(key)?)
-    } else {
-        None
-    };
+    let tls = config.tls(wire.speaks().protocols())?;
     // The configuration has none that are not fields.
     let fields = config.headers.iter().filter_map(|(name, value)| {
         let mut value = HeaderValue::from_str(value).ok()?;
@@ -75,6 +62,6 @@ fn options(config: &TracingConfig) -> Result<Options, (&'static str, TlsError)> 
         gzip: config.compression == OtlpCompression::Gzip,
         delay: config.schedule_delay,
         service: Service::new(&config.service_name, &config.resource_attributes),
-        url,
+        url: config.collector(),
     })
 }

@@ -87,7 +87,10 @@ impl<O: Stage, A: Answering, I: Stage> Passage<O, A, I> {
         let mut response = match answer {
             Ok(mut response) => {
                 refusal = match stages.inner.leave(&mut self.inner, exchange, &mut response) {
-                    Ok(()) => stages.answer.left_beside(&mut response),
+                    Ok(()) => stages.answer.left_beside(&mut response).map(|mut refused| {
+                        stages.inner.refused(&mut self.inner, &mut refused);
+                        refused
+                    }),
                     Err(refusal) => Some(refusal),
                 };
                 response

@@ -4,7 +4,7 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
@@ -37,6 +37,8 @@ pub struct Live {
     current: ArcSwap<Current>,
     /// What the files looked like when they were last read.
     seen: Mutex<Vec<Option<Stamp>>>,
+    /// They were no good at the last look.
+    refused: AtomicBool,
 }
 
 /// What tells a file from the one before it without reading it.
@@ -56,7 +58,7 @@ impl Live {
     pub fn new(options: ClientOptions) -> Result<Arc<Self>, TlsError> {
         let seen = Mutex::new(options.files().map(|path| stamp(path)).collect());
         let current = ArcSwap::from_pointee(read(&options, digest(&options)?)?);
-        Ok(Arc::new(Self { options, current, seen }))
+        Ok(Arc::new(Self { options, current, seen, refused: AtomicBool::new(false) }))
     }
 
     /// What it is made of.
@@ -103,7 +105,12 @@ impl Live {
         }
         *seen = now;
         drop(seen);
-        match self.read() {
+        let read = self.read();
+        let was_refused = self.refused.swap(read.is_err(), Ordering::Relaxed);
+        match read {
+            Ok(None) if was_refused => {
+                tracing::info!(files = %self.names(), "certificates for upstreams are good again: the ones in use");
+            }
             Ok(None) => {}
             Ok(Some(fresh)) => {
                 self.put(fresh);

@@ -268,15 +268,21 @@ fn unfit(certificate: &Path, key: &Path, problem: &rustls::Error) -> (Part, TlsE
         rustls::Error::InconsistentKeys(_) => {
             (Part::Key, pem::error(key, format!("is not the key of {}", certificate.display())))
         }
-        rustls::Error::InvalidCertificate(problem) => (
-            Part::Certificate,
-            pem::error(certificate, format!("holds no certificate of a server: {problem:?}")),
-        ),
+        rustls::Error::InvalidCertificate(problem) => {
+            let problem = format!("{problem:?}");
+            let problem = if problem.contains("UnsupportedCertVersion") {
+                "is of another version of X.509 than 3: `openssl x509 -req` makes that with -extfile alone"
+                    .to_owned()
+            } else {
+                format!("holds no certificate of a server: {problem}")
+            };
+            (Part::Certificate, pem::error(certificate, problem))
+        }
         _ => (
             Part::Key,
             pem::error(
                 key,
-                "holds a key that cannot be used: ECDSA P-256 or P-384, Ed25519, or RSA is expected",
+                "holds a key that cannot be used: ECDSA P-256 or P-384, Ed25519, or RSA of 2048 bits or more is expected",
             ),
         ),
     }

@@ -26,6 +26,9 @@ fn words(error: &Error) -> String {
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
                 format!("its certificate is for another name ({problem})")
             }
+            CertificateError::Other(_) if problem.to_string().contains("CaUsedAsEndEntity") => {
+                "its certificate is a CA's (CA:TRUE), and no server's".to_owned()
+            }
             CertificateError::Other(_) | CertificateError::BadEncoding => {
                 format!("its certificate cannot be taken ({problem})")
             }

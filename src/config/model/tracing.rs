@@ -1,9 +1,14 @@
 //! `tracing.*` and `metrics.*`
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::ClientConfig;
+
 use crate::outcall::Url;
+use crate::tls::TlsError;
+use crate::tls::client::ClientOptions;
 use crate::trace::{Ratio, Root, Sampler, Trust};
 
 /// Traces, and the collector that they go to.
@@ -127,6 +132,24 @@ impl TracingConfig {
     pub fn files(&self) -> impl Iterator<Item = &Path> {
         let files = [&self.ca, &self.client_certificate, &self.client_key];
         files.into_iter().filter(|_| self.is_on()).filter_map(|file| file.as_deref())
+    }
+
+    /// How the collector is spoken to within TLS, by these protocols (ALPN), where it is.
+    ///
+    /// # Errors
+    /// A file is no good; and the key that names it.
+    pub fn tls(&self, protocols: &[&[u8]]) -> Result<Option<Arc<ClientConfig>>, (&'static str, TlsError)> {
+        if !self.is_on() || !self.collector().tls {
+            return Ok(None);
+        }
+        let identity = self.client_certificate.clone().zip(self.client_key.clone());
+        let options = ClientOptions { ca: self.ca.clone(), identity };
+        let key = |error: TlsError| match &error.path {
+            path if self.client_certificate.as_ref() == Some(path) => ("tracing.client_certificate", error),
+            path if self.client_key.as_ref() == Some(path) => ("tracing.client_key", error),
+            _ => ("tracing.ca", error),
+        };
+        options.config(protocols).map(Some).map_err(key)
     }
 
     /// Where batches are sent: the endpoint with the path of traces, or what stands in its place.

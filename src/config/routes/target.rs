@@ -12,6 +12,7 @@ use super::raw::{RawEntry, RawValue};
 use super::route::Reader;
 use crate::config::keys::Key;
 use crate::config::value::Value;
+use crate::redact::redact_target;
 
 impl Reader<'_, '_> {
     /// The target; what is wrong with it is reported.
@@ -117,7 +118,7 @@ impl fmt::Display for Target {
             Self::Files(root) => write!(f, "root {}", root.display()),
             Self::Redirect { to, status, keep_path } => {
                 let rest = if *keep_path { "..." } else { "" };
-                write!(f, "redirect {} {to}{rest}", status.as_u16())
+                write!(f, "redirect {} {}{rest}", status.as_u16(), redact_target(to))
             }
             Self::Respond { status, body, .. } => {
                 write!(f, "respond {} with {} bytes", status.as_u16(), body.len())

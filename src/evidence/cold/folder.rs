@@ -40,6 +40,10 @@ impl Writer {
         Self { folder, busy: AtomicBool::new(false) }
     }
 
+    pub(super) fn path(&self) -> &Path {
+        &self.folder.path
+    }
+
     /// Writes a file of this name, all of it or nothing.
     pub(super) fn put(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         if self.busy.swap(true, Ordering::Acquire) {
@@ -48,6 +52,9 @@ impl Writer {
         let _busy = Busy(&self.busy);
         let path = &self.folder.path;
         if !path.is_dir() {
+            if path.exists() {
+                return Err(io::Error::new(io::ErrorKind::NotADirectory, "it is no folder"));
+            }
             fs::create_dir_all(path)?;
         }
         self.make_room(bytes.len() as u64)?;

@@ -83,7 +83,9 @@ impl Cold {
             match &self.target {
                 Target::Folder(folder) => {
                     let folder = folder.clone();
-                    in_thread(move || folder.put(&name, &batch)).await.map_err(|error| error.to_string())
+                    let path = folder.path().display().to_string();
+                    let put = in_thread(move || folder.put(&name, &batch)).await;
+                    put.map_err(|error| format!("{path}: {error}"))
                 }
                 Target::Bucket(bucket) => bucket.put(&name, batch).await,
             }
@@ -159,7 +161,9 @@ pub fn location(text: &str) -> Result<Location, String> {
     let path = text.strip_prefix("file://").unwrap_or(text);
     match path {
         "" => Err("names no folder".to_owned()),
-        path if path.contains("://") => Err("is neither a folder nor s3://bucket/prefix".to_owned()),
+        path if path.contains("://") || path.starts_with("s3:") || path.starts_with("file:") => {
+            Err("is neither a folder nor s3://bucket/prefix".to_owned())
+        }
         path => Ok(Location::Folder(path.into())),
     }
 }

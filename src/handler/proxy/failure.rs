@@ -98,9 +98,18 @@ impl Failure {
         Self::new(Reason::UpstreamInvalid, balance::Failure::Invalid, detail)
     }
 
-    /// The protocol changed, and nobody asked for it.
-    pub(super) fn unasked_switch() -> Self {
-        Self::invalid("the upstream changed to a protocol that nobody asked for")
+    /// The fields of the answer are none that can be passed on.
+    ///
+    /// SECURITY: what a client sent may stand in them, as where an application says it back, and must not be able
+    /// to put the upstream aside.
+    pub(super) fn of_fields() -> Self {
+        Self { blame: None, ..Self::invalid("the fields of the upstream's answer are not HTTP") }
+    }
+
+    /// The protocol changed, and nobody asked for it; or for another one, which is up to what the client `asked`.
+    pub(super) fn unasked_switch(asked: bool) -> Self {
+        let failure = Self::invalid("the upstream changed to a protocol that nobody asked for");
+        Self { blame: failure.blame.filter(|_| !asked), ..failure }
     }
 
     /// The head of the answer is more than is taken.

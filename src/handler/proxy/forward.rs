@@ -98,7 +98,9 @@ impl Journey {
                 self.within(clock.as_mut(), attempt).await
             };
             let failure = match answered {
-                Ok((parts, _)) if switches(&parts) && !self.is_switch(&parts) => Failure::unasked_switch(),
+                Ok((parts, _)) if switches(&parts) && !self.is_switch(&parts) => {
+                    Failure::unasked_switch(self.upgrade.is_some())
+                }
                 Ok((mut parts, carrier)) => {
                     lease.succeeded();
                     series.answered(parts.status, begun.elapsed());
@@ -326,7 +328,7 @@ impl Journey {
         active: Counted<Series>,
     ) -> Result<Response<AnswerBody>, Refusal> {
         let (Carrier::Http1(connection), Some((to, client))) = (carrier, self.upgrade.take()) else {
-            return Err(Failure::unasked_switch().into_refusal());
+            return Err(Failure::unasked_switch(false).into_refusal());
         };
         let (socket, said) = connection.leave();
         parts.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));

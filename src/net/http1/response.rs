@@ -2,7 +2,7 @@
 //! ([RFC 9112 section 6](https://www.rfc-editor.org/rfc/rfc9112#section-6)).
 
 use bytes::Bytes;
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::header::{self, HeaderMap, HeaderName};
 use http::{Method, StatusCode, Version};
 use http_body::{Frame, SizeHint};
 
@@ -114,8 +114,21 @@ pub(super) fn write(
                 continue;
             }
             header::TRANSFER_ENCODING => continue,
-            header::CONNECTION if closes(value) => {
-                keep = false;
+            // What is said of the connection's end is said below, once.
+            header::CONNECTION => {
+                let mut others = false;
+                for token in value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
+                    if token.eq_ignore_ascii_case(b"close") {
+                        keep = false;
+                    } else if !token.is_empty() && !token.eq_ignore_ascii_case(b"keep-alive") {
+                        into.extend_from_slice(if others { b", " } else { b"connection: " });
+                        into.extend_from_slice(token);
+                        others = true;
+                    }
+                }
+                if others {
+                    into.extend_from_slice(b"\r\n");
+                }
                 continue;
             }
             header::TRAILER if old || without => continue,
@@ -190,13 +203,6 @@ fn length_field(length: u64, into: &mut Vec<u8>) {
     into.extend_from_slice(b"\r\n");
 }
 
-fn closes(value: &HeaderValue) -> bool {
-    value
-        .as_bytes()
-        .split(|byte| *byte == b',')
-        .any(|token| token.trim_ascii().eq_ignore_ascii_case(b"close"))
-}
-
 /// Which trailers an answer may end with: those that it names beforehand (RFC 9110 section 6.6.2).
 pub(super) fn named_trailers(fields: &HeaderMap) -> Vec<HeaderName> {
     let named = fields.get_all(header::TRAILER).iter().filter_map(|value| value.to_str().ok());
@@ -256,6 +262,8 @@ fn last_chunk(trailers: Option<&HeaderMap>, named: &[HeaderName], into: &mut Vec
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
 
     fn answered(
@@ -332,6 +340,21 @@ mod tests {
         for (fields, keep) in [(&[][..], false), (&closing, true), (&closing, false)] {
             let (text, _, keep) = answered(200, fields, Some(1), "GET 1.1", keep);
             assert!(!keep && text.matches("connection: close\r\n").count() == 1, "{text}");
+        }
+    }
+
+    #[test]
+    fn of_what_an_app_says_of_the_connection_the_rest_is_passed_on() {
+        for (said, asked, keep, expected) in [
+            ("keep-alive", "GET 1.1", true, &[][..]),
+            ("keep-alive", "GET 1.1", false, &["connection: close"]),
+            ("Keep-Alive", "GET 1.0", true, &["connection: keep-alive"]),
+            ("a, keep-alive ,b", "GET 1.1", true, &["connection: a, b"]),
+            ("Close, a", "GET 1.1", true, &["connection: a", "connection: close"]),
+        ] {
+            let (text, ..) = answered(200, &[("connection", said)], Some(1), asked, keep);
+            let found: Vec<_> = text.lines().filter(|line| line.starts_with("connection")).collect();
+            assert_eq!(found, expected, "{said}");
         }
     }
 

@@ -42,6 +42,25 @@ fn a_client_that_never_answers_the_ping_does_not_hold_the_drain() {
     assert_drains_beside(&mut server, &mut h2, 3);
 }
 
+/// The time that it had for its first byte comes to an end while it is at work.
+#[test]
+fn a_client_that_was_slow_to_begin_hears_of_the_drain() {
+    let mut server =
+        Server::start(&[("HEADERS_TIMEOUT", "500"), ("DRAIN_DELAY", "0"), ("SHUTDOWN_TIMEOUT", "15s")]);
+    let conn = Conn::open(server.address);
+    pause(100);
+    let mut h2 = H2::raw(conn);
+    h2.send(&[PREFACE, &settings(&[])].concat());
+    h2.assert_serves(1);
+    pause(1000);
+    server.signal(Signal::TERM);
+    let began = Instant::now();
+    h2.pump_to_end();
+    assert!(!h2.goaways.is_empty(), "{}", h2.state());
+    assert_eq!(server.exit_code(), 0);
+    assert!(began.elapsed() < Duration::from_secs(8), "only after {:?}", began.elapsed());
+}
+
 #[test]
 fn a_client_that_comes_in_the_drain_and_never_answers_the_ping_does_not_hold_it() {
     let mut server = Server::start(&[("DRAIN_DELAY", "500"), ("SHUTDOWN_TIMEOUT", "15s")]);

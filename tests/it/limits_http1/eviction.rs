@@ -68,6 +68,22 @@ fn a_connection_that_never_said_a_word_makes_room() {
     assert_eq!(evicted(&server), 1.0);
 }
 
+/// Of which protocol it will be cannot be told from this.
+#[test]
+fn a_connection_that_stopped_within_the_preface_makes_room() {
+    for sent in ["P", "PRI * HTTP/2.0\r\n\r\nS"] {
+        let server = full("3", &[]);
+        let mut stopped: Vec<Conn> = (0..3).map(|_| server.connect()).collect();
+        for conn in &mut stopped {
+            conn.send(sent.as_bytes());
+        }
+        pause(IDLE);
+        server.connect().assert_serves();
+        assert_eventually(PATIENCE, "one of them is closed", || stopped.iter_mut().any(is_closed));
+        assert_eq!(evicted(&server), 1.0, "{sent:?}");
+    }
+}
+
 #[test]
 fn requests_under_way_make_room_for_nobody() {
     let server = full("3", &[]);

@@ -33,6 +33,17 @@ fn item(answer: &Response, field: &str) -> (String, Vec<(String, u64)>) {
 }
 
 #[test]
+fn what_a_handler_refuses_has_been_counted_and_says_so() {
+    let server = Server::start(&[("RATE_LIMIT_MAX_REQUESTS", "5")]);
+    let mut conn = server.connect();
+    conn.send(&get("/nothing"));
+    let refused = conn.read_response();
+    assert_problem(&refused, 404, "NOT_FOUND");
+    assert_eq!(item(&refused, "ratelimit").1[0], ("r".to_owned(), 4));
+    assert_eq!(item(&refused, "ratelimit-policy").1[0], ("q".to_owned(), 5));
+}
+
+#[test]
 fn a_client_that_spent_its_allowance_is_told_so() {
     let server = Server::start(&[("RATE_LIMIT_MAX_REQUESTS", "5"), ("RATE_LIMIT_WINDOW_MS", "60000")]);
     let mut conn = server.connect();

@@ -216,6 +216,19 @@ fn a_head_that_is_too_large_does_not_put_its_upstream_aside() {
     ask(&server, &Request::get("t", "ok")).assert_answers(200, "t");
 }
 
+/// A client can have an application say these.
+#[test]
+fn fields_that_are_none_do_not_put_their_upstream_aside() {
+    let upstream = Upstream::start();
+    let server = proxy(&upstream, &[]);
+    for fault in ["header-nul", "header-cr", "header-bad-name"] {
+        for _ in 0..8 {
+            ask(&server, &Request::get("t", fault)).assert_refusal(502, "UPSTREAM_INVALID");
+        }
+        ask(&server, &Request::get("t", "ok")).assert_answers(200, "t");
+    }
+}
+
 #[test]
 fn a_path_that_climbs_or_ends_for_some_servers_alone_goes_nowhere() {
     let upstream = Upstream::start();

@@ -69,6 +69,18 @@ fn a_thousand_messages_come_back() {
     assert_eventually(PATIENCE, "no tunnel left", || sum(&server, TUNNELS, &[]) <= 0.0);
 }
 
+/// An upstream that looks for the word alone agrees to what nobody asked for: a client's doing.
+#[test]
+fn a_protocol_of_a_clients_making_does_not_put_the_upstream_aside() {
+    let upstream = Upstream::start();
+    let server = proxy(&upstream, &[]);
+    for number in 0..8 {
+        let asked = Request::get(&number.to_string(), "upgrade").field("Connection", "Upgrade");
+        ask(&server, &asked.field("Upgrade", "websocket/13")).assert_refusal(502, "UPSTREAM_INVALID");
+    }
+    ask(&server, &Request::get("t", "ok")).assert_answers(200, "t");
+}
+
 #[test]
 fn messages_on_their_way_with_the_handshake_are_not_lost() {
     let upstream = Upstream::start();

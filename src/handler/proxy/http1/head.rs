@@ -39,13 +39,15 @@ pub(super) enum Reading {
 /// Why there is no head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Invalid {
-    /// It is not HTTP, or not HTTP that can be read in one way alone.
+    /// It is not HTTP.
     NotHttp,
+    /// Its fields are none, or not such that can be read in one way alone.
+    Fields,
     /// It is more than is taken.
     TooLarge,
 }
 
-use Invalid::{NotHttp, TooLarge};
+use Invalid::{Fields, NotHttp, TooLarge};
 
 /// What the fields of a head say of the message's end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,17 +71,22 @@ pub(super) fn parse(
     }
     let mut fields = [const { MaybeUninit::uninit() }; MAX_FIELDS];
     let mut answer = httparse::Response::new(&mut []);
-    let parsed = httparse::ParserConfig::default()
-        .parse_response_with_uninit_headers(&mut answer, input, &mut fields)
-        .map_err(|error| if error == httparse::Error::TooManyHeaders { TooLarge } else { NotHttp })?;
-    let httparse::Status::Complete(length) = parsed else {
-        return if input.len() > MAX_HEAD { Err(TooLarge) } else { Ok(None) };
+    let parsed =
+        httparse::ParserConfig::default().parse_response_with_uninit_headers(&mut answer, input, &mut fields);
+    let length = match parsed {
+        Ok(httparse::Status::Complete(length)) => length,
+        Ok(httparse::Status::Partial) if input.len() > MAX_HEAD => return Err(TooLarge),
+        Ok(httparse::Status::Partial) => return Ok(None),
+        Err(httparse::Error::TooManyHeaders) => return Err(TooLarge),
+        // Its first line was sound.
+        Err(_) if answer.reason.is_some() => return Err(Fields),
+        Err(_) => return Err(NotHttp),
     };
     let version = if answer.version == Some(1) { Version::HTTP_11 } else { Version::HTTP_10 };
     let status = answer.code.and_then(|code| StatusCode::from_u16(code).ok()).ok_or(NotHttp)?;
     let section = input.get(..length).unwrap_or_default();
     let text = Bytes::copy_from_slice(section);
-    let fields = collect(&text, section, answer.headers).ok_or(NotHttp)?;
+    let fields = collect(&text, section, answer.headers).ok_or(Fields)?;
     let said = said(&fields, version)?;
     familiar.remember(&text, section, answer.headers, (status, version, &fields, said));
     input.advance(length);
@@ -128,7 +135,7 @@ fn said(fields: &HeaderMap, version: Version) -> Result<Said, Invalid> {
             || version != Version::HTTP_11
             || !coding.as_bytes().eq_ignore_ascii_case(b"chunked")
     }) {
-        return Err(NotHttp);
+        return Err(Fields);
     }
     let keep = connection(fields).unwrap_or(version == Version::HTTP_11);
     Ok(Said { keep, length, chunked: coding.is_some() })
@@ -162,10 +169,10 @@ pub(super) fn content_length(fields: &HeaderMap) -> Result<Option<u64>, Invalid>
     for value in fields.get_all(header::CONTENT_LENGTH) {
         for part in value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
             let digits = !part.is_empty() && part.iter().all(u8::is_ascii_digit);
-            let text = std::str::from_utf8(part).ok().filter(|_| digits).ok_or(NotHttp)?;
-            let this: u64 = text.parse().map_err(|_| NotHttp)?;
+            let text = std::str::from_utf8(part).ok().filter(|_| digits).ok_or(Fields)?;
+            let this: u64 = text.parse().map_err(|_| Fields)?;
             if length.is_some_and(|length| length != this) {
-                return Err(NotHttp);
+                return Err(Fields);
             }
             length = Some(this);
         }
@@ -227,8 +234,10 @@ mod tests {
             "X-Fold: a\r\n b\r\n",
             "X Y: a\r\n",
             "X-Space : a\r\n",
+            "X-Said: a\x01b\r\n",
+            "X-Said: a\rb\r\n",
         ] {
-            assert!(body(lines).is_err(), "{lines}");
+            assert_eq!(body(lines).unwrap_err(), Fields, "{lines}");
         }
     }
 
@@ -259,7 +268,7 @@ mod tests {
             "SSH-2.0\r\n",
             "hello\r\n",
         ] {
-            assert!(read(text).is_err(), "{text:?}");
+            assert_eq!(read(text).unwrap_err(), NotHttp, "{text:?}");
         }
         let old = read("HTTP/1.0 200 OK\r\nContent-Length: 1\r\n\r\n").unwrap().unwrap();
         assert!(!old.keep);

@@ -281,6 +281,7 @@ impl Sending<'_> {
     fn look(&mut self) -> Result<Option<Head>, Failure> {
         let invalid = |why| match why {
             Invalid::NotHttp => Failure::invalid("the upstream's answer is not HTTP"),
+            Invalid::Fields => Failure::of_fields(),
             Invalid::TooLarge => Failure::too_large(),
         };
         loop {

@@ -139,7 +139,7 @@ pub(super) fn after_body(request: &Seen, upstream: &str) -> Vec<Step> {
             Step::Pushed,
         ],
         // The accept value is that of the key in RFC 6455 section 1.3.
-        "upgrade" if request.all("upgrade") != ["websocket"] => {
+        "upgrade" if request.all("upgrade").iter().all(|asked| !asked.starts_with("websocket")) => {
             vec![send(head("400 Bad Request", token, "Content-Length: 0\r\n"))]
         }
         "upgrade" | "upgrade-deaf" => {
