@@ -22,47 +22,39 @@ pub enum Order {
 /// Beside the orders: it was woken for its time, and is named no longer.
 const LOOK: u8 = 16;
 
-/// What one connection was told, and the task that drives it.
+/// What one connection was told. The waker is not in here: there would be a gap, in each of thousands that wait.
 #[derive(Debug, Default)]
-pub(super) struct Orders {
-    given: AtomicU8,
-    waker: AtomicWaker,
-}
+pub(super) struct Orders(AtomicU8);
 
 impl Orders {
     /// Gives one, and wakes whoever is named.
-    pub(super) fn give(&self, order: Order) {
-        self.given.fetch_or(order as u8, Ordering::AcqRel);
-        self.waker.wake();
+    pub(super) fn give(&self, order: Order, to: &AtomicWaker) {
+        self.0.fetch_or(order as u8, Ordering::AcqRel);
+        to.wake();
     }
 
     /// Whether any of these was given.
     pub(super) fn are(&self, any: u8) -> bool {
-        self.given.load(Ordering::Acquire) & any != 0
+        self.0.load(Ordering::Acquire) & any != 0
     }
 
-    /// Names the task to wake on the first one.
-    pub(super) fn register(&self, waker: &Waker) {
-        self.waker.register(waker);
-    }
-
-    /// Keeps it named: to be woken is to be forgotten for the next time.
-    pub(super) fn stay_registered(&self, waker: &Waker) {
-        let given = self.given.load(Ordering::Acquire);
+    /// Keeps a task named: to be woken is to be forgotten for the next time.
+    pub(super) fn keep_registered(&self, waker: &Waker, at: &AtomicWaker) {
+        let given = self.0.load(Ordering::Acquire);
         if given == 0 {
             return;
         }
         // Before it is named again: who wakes it meanwhile is seen by the next look.
         if given & LOOK != 0 {
-            self.given.fetch_and(!LOOK, Ordering::AcqRel);
+            self.0.fetch_and(!LOOK, Ordering::AcqRel);
         }
-        self.waker.register(waker);
+        at.register(waker);
     }
 
     /// Wakes whoever is named, for its time is over. The number of a wait outlives it, and may find a connection at
     /// work by then, which must not be deaf from now on.
-    pub(super) fn wake(&self) {
-        self.given.fetch_or(LOOK, Ordering::AcqRel);
-        self.waker.wake();
+    pub(super) fn look(&self, whom: &AtomicWaker) {
+        self.0.fetch_or(LOOK, Ordering::AcqRel);
+        whom.wake();
     }
 }

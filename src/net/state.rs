@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 
+use atomic_waker::AtomicWaker;
 use tokio::time::Instant;
 
 use super::admission::{ClientPermit, Permits};
@@ -39,6 +40,7 @@ pub struct ConnState {
     /// Milliseconds of age at which it is asked to close; the most there are: never.
     max_age: u32,
     epoch: Instant,
+    waker: AtomicWaker,
     orders: Orders,
     requests: AtomicU64,
     in_flight: AtomicU32,
@@ -68,6 +70,7 @@ impl ConnState {
             accepted_in_drain: false,
             max_age: u32::MAX,
             epoch: Instant::now(),
+            waker: AtomicWaker::new(),
             orders: Orders::default(),
             requests: AtomicU64::new(0),
             in_flight: AtomicU32::new(0),
@@ -184,7 +187,7 @@ impl ConnState {
         if order == Order::CloseIdle {
             self.rare().close_idle.set(self.now());
         }
-        self.orders.give(order);
+        self.orders.give(order, &self.waker);
         // Whoever names itself meanwhile sees the order, or is seen here: the two share no more than this.
         fence(Ordering::SeqCst);
         if let Some(rare) = self.rare.get() {
@@ -229,17 +232,17 @@ impl ConnState {
 
     /// Keeps the task named while orders come: to be woken by one is to be forgotten for the next.
     pub fn stay_registered(&self, waker: &Waker) {
-        self.orders.stay_registered(waker);
+        self.orders.keep_registered(waker, &self.waker);
     }
 
     /// Names the task to wake on the first order.
     pub fn register(&self, waker: &Waker) {
-        self.orders.register(waker);
+        self.waker.register(waker);
     }
 
     /// Wakes the task that is named: its time is over, unless that was put off.
     pub(super) fn wake(&self) {
-        self.orders.wake();
+        self.orders.look(&self.waker);
     }
 
     /// Has it woken once `at` is over, or earlier; a little later where nobody waits for it by then (see
