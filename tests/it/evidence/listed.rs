@@ -39,6 +39,8 @@ fn it_is_listed_by_page_and_by_kind() {
     }
     assert_eq!(watched.send(get("/3")), 404);
     assert_eq!(watched.send(get("/#")), 400);
+    // It is taken in behind the answer.
+    assert_eventually(PATIENCE, "all of it", || watched.list("")["count"] == 6);
     let all = watched.list("");
     assert_eq!((&all["count"], &all["enabled"]), (&6.into(), &true.into()), "{all}");
     let counts: Vec<_> = all["entries"].as_array().unwrap().iter().map(|it| it["count"].as_u64()).collect();

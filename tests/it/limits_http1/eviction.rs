@@ -80,7 +80,8 @@ fn a_connection_that_stopped_within_the_preface_makes_room() {
         pause(IDLE);
         server.connect().assert_serves();
         assert_eventually(PATIENCE, "one of them is closed", || stopped.iter_mut().any(is_closed));
-        assert_eq!(evicted(&server), 1.0, "{sent:?}");
+        // Who asks for it may need a place as well.
+        assert!(evicted(&server) >= 1.0, "{sent:?}");
     }
 }
 
