@@ -117,6 +117,15 @@ fn half_of_the_descriptors_are_for_what_requests_hold() {
 }
 
 #[test]
+fn too_few_descriptors_are_noted() {
+    for (count, expected) in [(20, true), (143, true), (144, false)] {
+        let machine = Machine { open_files: Some(count), ..machine() };
+        let notes = env(&machine, &[]).notes;
+        assert_eq!(notes.iter().any(|note| note.contains("144 are needed")), expected, "{notes:?}");
+    }
+}
+
+#[test]
 fn bodies_that_evidence_keeps_are_in_the_budget() {
     let on = ("NESSEN_EVIDENCE_ENABLED", "true");
     let set = |bytes| env(&machine(), &[on, ("NESSEN_EVIDENCE_BODY_BYTES", bytes)]).worst_case;

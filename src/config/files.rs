@@ -69,44 +69,17 @@ fn unwritable(folder: &Path) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-    use std::path::PathBuf;
-
-    use crate::config::{Loaded, Machine, Sources, load};
-
-    struct Folder(PathBuf);
-
-    impl Folder {
-        fn new(name: &str) -> Self {
-            let path = std::env::temp_dir().join(format!("nessen-files-{}-{name}", std::process::id()));
-            fs::create_dir_all(&path).unwrap();
-            Self(path)
-        }
-    }
-
-    impl Drop for Folder {
-        fn drop(&mut self) {
-            let _ = fs::remove_dir_all(&self.0);
-        }
-    }
-
-    /// Loads what these say, where `@` stands for the folder; what is wrong, without it.
-    fn loaded(folder: &Folder, env: &[(&str, &str)]) -> Result<Loaded, String> {
-        let folder = folder.0.to_str().unwrap();
-        let env = env.iter().map(|(name, value)| ((*name).into(), value.replace('@', folder).into()));
-        let sources = Sources { env: env.collect(), ..Sources::default() };
-        load(&sources, &Machine::detect()).map_err(|errors| errors.to_string().replace(folder, "@"))
-    }
+    use crate::config::tls::tests::Folder;
 
     #[test]
     fn files_of_traces_and_evidence_are_read_before_anything_is_served() {
-        let folder = Folder::new("read");
+        let folder = Folder::new("files-read");
         let (one, other) = (rcgen::KeyPair::generate().unwrap(), rcgen::KeyPair::generate().unwrap());
         let certificate =
             rcgen::CertificateParams::new(["a.test".to_owned()]).unwrap().self_signed(&one).unwrap();
-        fs::write(folder.0.join("a.pem"), certificate.pem()).unwrap();
-        fs::write(folder.0.join("b.key"), other.serialize_pem()).unwrap();
-        fs::write(folder.0.join("text"), "no PEM").unwrap();
+        folder.write("a.pem", &certificate.pem());
+        folder.write("b.key", &other.serialize_pem());
+        folder.write("text", "no PEM");
         let traced =
             [("NESSEN_TRACING_ENABLED", "true"), ("NESSEN_TRACING_ENDPOINT", "https://collector.test")];
         let bucket = [
@@ -124,19 +97,19 @@ mod tests {
             (&traced, &pair, "tracing.client_key = @/b.key ("),
             (&bucket, &[("NESSEN_EVIDENCE_S3_CA", "@/text")], "evidence.s3_ca = @/text ("),
         ] {
-            let error = loaded(&folder, &[env, more].concat()).unwrap_err();
+            let error = folder.load(&[env, more].concat()).unwrap_err().concat();
             assert!(error.contains(key) && error.contains("; allowed: off, or a file"), "{error}\n{key}");
             // Nobody looks at what nobody needs.
-            assert!(loaded(&folder, more).is_ok(), "{more:?}");
+            assert!(folder.load(more).is_ok(), "{more:?}");
         }
     }
 
     #[test]
     fn what_only_an_operator_can_judge_is_noted() {
-        let folder = Folder::new("notes");
-        fs::write(folder.0.join("file"), "").unwrap();
+        let folder = Folder::new("files-notes");
+        folder.write("file", "");
         let noted = |env: &[(&str, &str)], wanted: &str| {
-            let notes = loaded(&folder, env).unwrap().notes;
+            let notes = folder.load(env).unwrap().notes;
             notes.iter().any(|note| note.contains(wanted))
         };
         let kept = |at| [("NESSEN_EVIDENCE_ENABLED", "true"), ("NESSEN_EVIDENCE_STORAGE", at)];
@@ -149,6 +122,9 @@ mod tests {
                 "{at}"
             );
         }
+        folder.identity("a", &["a.example"]);
+        let secure = [("TLS_CERT", "@/a.pem"), ("TLS_KEY", "@/a.key"), ("NESSEN_TLS_CLIENT_CA", "@/a.pem")];
+        assert!(noted(&secure, "has no effect while tls.client_auth is off"));
         assert!(noted(&[("NESSEN_SECURITY_HEADERS_HSTS", "max-age=1")], "while tls.cert is off: plain HTTP"));
     }
 }

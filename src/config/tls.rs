@@ -74,28 +74,28 @@ fn contradictions(settings: &Settings, config: &Config, errors: &mut Vec<ConfigE
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::path::PathBuf;
 
     use rcgen::{CertificateParams, KeyPair};
 
     use crate::config::{Machine, Sources, load};
 
-    struct Folder(PathBuf);
+    pub(in crate::config) struct Folder(pub(in crate::config) PathBuf);
 
     impl Folder {
-        fn new(name: &str) -> Self {
+        pub(in crate::config) fn new(name: &str) -> Self {
             let path = std::env::temp_dir().join(format!("nessen-tls-{}-{name}", std::process::id()));
             std::fs::create_dir_all(&path).unwrap();
             Self(path)
         }
 
-        fn write(&self, name: &str, text: &str) {
+        pub(in crate::config) fn write(&self, name: &str, text: &str) {
             std::fs::write(self.0.join(name), text).unwrap();
         }
 
         /// A certificate for these hosts, and its key.
-        fn identity(&self, name: &str, hosts: &[&str]) {
+        pub(in crate::config) fn identity(&self, name: &str, hosts: &[&str]) {
             let key = KeyPair::generate().unwrap();
             let hosts: Vec<String> = hosts.iter().map(|host| (*host).to_owned()).collect();
             let certificate = CertificateParams::new(hosts).unwrap().self_signed(&key).unwrap();
@@ -104,7 +104,10 @@ mod tests {
         }
 
         /// Loads what these say, where `@` stands for the folder; what is wrong, without it.
-        fn load(&self, env: &[(&str, &str)]) -> Result<crate::config::Loaded, Vec<String>> {
+        pub(in crate::config) fn load(
+            &self,
+            env: &[(&str, &str)],
+        ) -> Result<crate::config::Loaded, Vec<String>> {
             let folder = self.0.to_str().unwrap();
             let env = env.iter().map(|(name, value)| ((*name).into(), value.replace('@', folder).into()));
             let sources = Sources { env: env.collect(), ..Sources::default() };
@@ -131,6 +134,19 @@ mod tests {
         // Without one, all the rest is of no use, and harmless.
         let loaded = folder.load(&[("NESSEN_TLS_REDIRECT_PORT", "8080")]).unwrap();
         assert!(loaded.notes.iter().any(|note| note.contains("no effect while tls.cert is off")));
+    }
+
+    #[test]
+    fn a_certificate_that_has_expired_is_noted() {
+        let folder = Folder::new("expired");
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(["a.example".to_owned()]).unwrap();
+        (params.not_before, params.not_after) =
+            (rcgen::date_time_ymd(2000, 1, 1), rcgen::date_time_ymd(2001, 1, 1));
+        folder.write("a.pem", &params.self_signed(&key).unwrap().pem());
+        folder.write("a.key", &key.serialize_pem());
+        let notes = folder.load(&[("TLS_CERT", "@/a.pem"), ("TLS_KEY", "@/a.key")]).unwrap().notes;
+        assert!(notes.iter().any(|note| note.ends_with("/a.pem: has expired")), "{notes:?}");
     }
 
     #[test]
