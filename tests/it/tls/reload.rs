@@ -108,6 +108,20 @@ fn what_is_no_good_is_not_taken_over_and_said_once() {
     assert_eventually(PATIENCE, "the whole change", || shown(&secure) == der(&good[0]));
 }
 
+/// Or the last that is heard of it would be the failure.
+#[test]
+fn files_that_are_put_back_are_said_to_be_good_again() {
+    let secure = Secure::start(&[]);
+    let before = std::fs::read_to_string(secure.folder.path("own.key")).unwrap();
+    secure.folder.write("own.key", &secure.ca.sign(&[HOST])[1]);
+    secure.wait_log("the reason", |line| line["level"] == "ERROR");
+    secure.folder.write("own.key", &before);
+    secure.wait_log("the end of it", |line| {
+        line["message"].as_str().is_some_and(|message| message.contains("good again"))
+    });
+    assert_eq!((reloads(&secure, "failed"), reloads(&secure, "ok")), (1.0, 1.0));
+}
+
 #[test]
 fn who_had_a_certificate_is_judged_anew_after_the_ca_has_changed() {
     let (folder, ca, clients) = (Folder::new(), Ca::new(), Ca::new());
