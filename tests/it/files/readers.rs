@@ -59,7 +59,7 @@ fn readers_that_do_not_read_cost_what_was_counted_for_them() {
 fn a_reader_that_does_not_read_is_reset_and_one_that_does_gets_all() {
     let folder = Folder::new();
     folder.write("public/large.bin", vec![b'x'; LARGE]);
-    let server = serve(&folder, &[("WRITE_TIMEOUT", "500")]);
+    let server = serve(&folder, &[("WRITE_TIMEOUT", "2000")]);
     let mut slow = Conn::open_narrow(server.address);
     slow.send(&get("/large.bin"));
     let mut quick = server.connect();

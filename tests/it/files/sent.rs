@@ -105,7 +105,7 @@ fn a_file_that_grows_is_sent_as_it_was_announced() {
 fn a_reader_that_sips_is_reset() {
     let folder = Folder::new();
     folder.write("public/large.bin", vec![b'x'; LARGE]);
-    let env = [("NESSEN_LIMITS_MIN_SEND_RATE", "16MiB/s after 1s"), ("WRITE_TIMEOUT", "60s")];
+    let env = [("NESSEN_LIMITS_MIN_SEND_RATE", "16MiB/s after 3s"), ("WRITE_TIMEOUT", "60s")];
     let server = serve(&folder, &env);
     let mut reader = Conn::open_narrow(server.address);
     reader.send(&plain("/large.bin"));

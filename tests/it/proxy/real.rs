@@ -166,7 +166,8 @@ fn haproxy_in_front_is_served() {
     let address = free();
     let config = format!(
         "global\n maxconn 256\n\
-         defaults\n mode http\n timeout connect 5s\n timeout client 30s\n timeout server 30s\n option forwardfor\n\
+         defaults\n mode http\n timeout connect 5s\n timeout client 30s\n timeout server 30s\n timeout check 5s\n\
+         option forwardfor\n\
          http-reuse always\n\
          frontend front\n bind {address}\n default_backend back\n\
          backend back\n option httpchk GET /ready\n server one {} check inter 100ms\n",

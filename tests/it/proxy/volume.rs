@@ -167,14 +167,14 @@ fn streams_of_http_2_are_not_held_either() {
 fn an_upstream_that_reads_slowly_holds_back_its_client() {
     let upstream = Upstream::start();
     // The gap is the upstream's doing: the client is not to be blamed for it.
-    let server = server(&upstream, &[("BODY_TIMEOUT", "500ms")]);
+    let server = server(&upstream, &[("BODY_TIMEOUT", "1500ms")]);
     let length = 48 << 20;
     upstream.stall_reading(true);
-    flat(&server, "48 MiB up to an upstream that does not read for 1.5 s", || {
+    flat(&server, "48 MiB up to an upstream that does not read for 4 s", || {
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 upstream.wait_begun(2);
-                pause(1500);
+                pause(4000);
                 upstream.stall_reading(false);
             });
             upload(&server, length, false);
@@ -186,13 +186,13 @@ fn an_upstream_that_reads_slowly_holds_back_its_client() {
 #[test]
 fn a_client_that_reads_slowly_holds_back_its_upstream() {
     let upstream = Upstream::start();
-    let server = server(&upstream, &[("NESSEN_UPSTREAM_READ_TIMEOUT", "500ms")]);
+    let server = server(&upstream, &[("NESSEN_UPSTREAM_READ_TIMEOUT", "1500ms")]);
     let length: u64 = 48 << 20;
-    flat(&server, "48 MiB down to a client that does not read for 1.5 s", || {
+    flat(&server, "48 MiB down to a client that does not read for 4 s", || {
         let mut client = Client::open(server.address);
         client.send(&Request::get("t", &format!("download={length}")).bytes());
         client.head().expect("a head").assert_answers_to("t");
-        pause(1500);
+        pause(4000);
         let mut follow = Follow::new();
         client.wire().body(Framing::Length(length), &mut |part| follow.add(part)).expect("a whole body");
         assert_eq!((follow.length, follow.right), (length, true));
@@ -203,7 +203,7 @@ fn a_client_that_reads_slowly_holds_back_its_upstream() {
 #[test]
 fn an_upstream_that_does_not_read_is_to_blame_for_it() {
     let upstream = Upstream::start();
-    let server = server(&upstream, &[("NESSEN_LIMITS_REQUEST_TIMEOUT", "500ms"), ("MAX_BODY_SIZE", "64MiB")]);
+    let server = server(&upstream, &[("NESSEN_LIMITS_REQUEST_TIMEOUT", "2s"), ("MAX_BODY_SIZE", "64MiB")]);
     upstream.stall_reading(true);
     let request = Request::post("t", "ok", &[b'x'; 32 << 20]);
     let mut client = Client::open(server.address);

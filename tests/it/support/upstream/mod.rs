@@ -36,6 +36,8 @@ struct State {
     /// Requests whose head was read.
     begun: usize,
     seen: Vec<Seen>,
+    /// Tokens of requests whose answer has been sent, with all that comes behind it.
+    played: Vec<String>,
     /// Bytes of bodies that were read.
     read: u64,
     /// Requests that ended before their body did.
@@ -202,6 +204,13 @@ impl Upstream {
     /// Bodies that were followed, by length, and whether they were the pattern.
     pub(crate) fn followed(&self) -> Vec<(u64, bool)> {
         self.shared.state().followed.clone()
+    }
+
+    /// Waits until the answer to the request with this token has been sent, with all that comes behind it.
+    #[track_caller]
+    pub(crate) fn wait_played(&self, token: &str) {
+        let played = self.shared.wait(PATIENCE, |state| state.played.iter().any(|one| one == token));
+        assert!(played, "no answer to {token} was sent");
     }
 
     /// Waits until so many requests have begun.

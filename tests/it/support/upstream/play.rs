@@ -52,7 +52,9 @@ pub(super) fn serve(stream: Arc<TcpStream>, connection: usize, shared: &Shared) 
         if request.all("x-cut") == ["1"] {
             steps = steps.into_iter().map(Step::cut).collect();
         }
-        match play(&mut wire, steps, shared) {
+        let next = play(&mut wire, steps, shared);
+        shared.change(|state| state.played.push(request.token().to_owned()));
+        match next {
             Next::Keep => {}
             Next::Die => dying = true,
             Next::End => return,
