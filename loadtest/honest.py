@@ -26,8 +26,11 @@ class Client:
         self.socket, self.connected, self.reused = None, False, False
         self.since, self.due, self.got, self.needed = None, collections.deque(), b"", None
 
-    def ask(self, now):
-        """It is time for a request: at once, or behind the one that has no answer yet."""
+    def ask(self, now, late=0.0):
+        """It is time for a request: at once, or behind the one that has no answer yet. A client that comes `late`
+        stood still itself: meanwhile the server may have let go of a connection that was idle."""
+        if late > 0.3 and self.since is None and self.socket is not None:
+            self.close()
         if self.since is not None:
             self.due.append(now)
             return
@@ -161,7 +164,7 @@ class Crowd:
             now = time.monotonic()
             while self.due[0][0] <= now:
                 at, number = heapq.heappop(self.due)
-                self.clients[number].ask(now)
+                self.clients[number].ask(now, now - at)
                 heapq.heappush(self.due, (max(at + self.clients[number].every, now - 1), number))
             for client in self.clients:
                 if client.since is not None and now - client.since > PATIENCE:

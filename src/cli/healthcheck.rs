@@ -242,7 +242,7 @@ mod tests {
                 let _ = socket.read(&mut head);
             }
         });
-        let result = target.check(Duration::from_millis(300));
+        let result = target.check(Duration::from_millis(if answer.is_empty() { 300 } else { 20_000 }));
         server.join().unwrap();
         result
     }

@@ -57,20 +57,29 @@ fn what_could_not_be_read_is_shown_as_far_as_it_is_understood() {
     );
 }
 
+#[track_caller]
+fn assert_quick(work: impl Fn()) {
+    let timed = |_| {
+        let began = std::time::Instant::now();
+        work();
+        began.elapsed()
+    };
+    let least = (0..5).map(timed).min().unwrap();
+    assert!(least < std::time::Duration::from_millis(300), "{least:?}");
+}
+
 /// A word of a secret is looked for once in a line, not at every letter of it.
 #[test]
 fn a_long_line_is_read_in_no_time() {
     let mut sent = b"GET /x HTTP/1.1\r\nX\x01a: ".to_vec();
     sent.resize(8 << 10, 0xff);
-    let began = std::time::Instant::now();
-    let lines = unread(&sent);
-    // Reading it anew at every letter takes seconds.
-    assert!(began.elapsed() < std::time::Duration::from_millis(300), "{:?}", began.elapsed());
-    assert!(lines.last().unwrap().len() > 30_000, "{}", lines.len());
-    let began = std::time::Instant::now();
+    // Reading it anew at every letter takes seconds, every time.
+    assert_quick(|| {
+        let lines = unread(&sent);
+        assert!(lines.last().unwrap().len() > 30_000, "{}", lines.len());
+    });
     let names = format!("GET / HTTP/1.1\r\nX: {}\r\n", "key,".repeat(2000));
-    assert!(head(names.as_bytes())[1].ends_with(REDACTED));
-    assert!(began.elapsed() < std::time::Duration::from_millis(300), "{:?}", began.elapsed());
+    assert_quick(|| assert!(head(names.as_bytes())[1].ends_with(REDACTED)));
     for (line, shown) in
         [("a key and more", "a key [redacted]"), ("a key", "a key"), ("token, key", "token [redacted]")]
     {

@@ -104,6 +104,11 @@ async fn silence_ends_with_the_deadline() {
     let began = tokio::time::Instant::now();
     assert_eq!(fails(&resolver, "app").await, "app: the name servers did not answer");
     assert!(began.elapsed() <= DEADLINE, "{:?}", began.elapsed());
+    // The clock runs ahead of the server's socket.
+    let until = std::time::Instant::now() + Duration::from_secs(5);
+    while server.asked().len() < 2 && std::time::Instant::now() < until {
+        tokio::task::yield_now().await;
+    }
     assert!(server.asked().len() >= 2, "a lost question was not asked again");
 }
 

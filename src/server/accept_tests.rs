@@ -9,7 +9,9 @@ use crate::net::admission::Permits;
 async fn a_connection_that_waits_holds_little() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-    let bound = crate::server::Server::builder().bind().await.unwrap();
+    let mut config = crate::config::Config::default();
+    config.server.port = 0;
+    let bound = crate::server::Server::builder().config(config).bind().await.unwrap();
     let stack = Arc::new(crate::server::stack::main(&bound.config, &bound.shared));
     let peer = ([127, 0, 0, 1], 1).into();
     let state = bound.registry.enter(|entry| ConnState::new(peer, Permits::none(), entry));

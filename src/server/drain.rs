@@ -15,7 +15,7 @@ use crate::net::state::Order;
 use crate::telemetry::Metrics;
 
 /// Longest time that the reports of what was cut off are waited for.
-const LAST_REPORTS: Duration = Duration::from_millis(200);
+const LAST_REPORTS: Duration = Duration::from_secs(1);
 
 /// What a drain acts on.
 pub(super) struct Drain<'a> {

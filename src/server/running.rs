@@ -66,6 +66,10 @@ const MOST_TO_FINISH: Duration = Duration::from_secs(3);
 
 /// Longest time that the last spans may take to leave.
 const LAST_SPANS: Duration = Duration::from_secs(2);
+/// Longest time that status pages which are looked at may take to be told of the end, and how often it is
+/// looked whether they were.
+const LAST_EVENTS: Duration = Duration::from_millis(500);
+const LOOK: Duration = Duration::from_millis(5);
 /// Longest time that the last lines of the log may take to leave.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
@@ -271,8 +275,14 @@ impl BoundServer {
                 exporter.finish(LAST_SPANS).await;
             }
         };
+        // A status page that is looked at says that this was meant to end.
+        let told = async {
+            while admin_registry.connections().iter().any(|connection| connection.in_flight() > 0) {
+                tokio::time::sleep(LOOK).await;
+            }
+        };
         // At once: the grace that is left after a drain is short.
-        tokio::join!(evidence, spans);
+        let _ = tokio::join!(evidence, spans, tokio::time::timeout(LAST_EVENTS, told));
         admin_stop.send_replace(true);
         checks.abort();
         housekeeping.abort();

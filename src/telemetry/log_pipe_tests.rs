@@ -96,7 +96,6 @@ fn a_loss_is_told_though_nobody_logs_and_again_only_for_further_ones() {
     pipe.write(b"and this too\n");
     pipe.write(b"fits\n");
     // Not at once, though that is what the reader takes: it was told just now.
-    wait(|| sink.text().ends_with("\nfits\n"));
     wait(|| sink.text() == "fits\nlost 1\nfits\nlost 2\n");
 }
 
@@ -130,8 +129,10 @@ fn many_lines_go_out_in_few_writes_and_in_their_order() {
     let begun = Instant::now();
     let mut lines = 0;
     while begun.elapsed() < 10 * REST {
-        pipe.write(format!("{lines}\n").as_bytes());
-        lines += 1;
+        for _ in 0..20 {
+            pipe.write(format!("{lines}\n").as_bytes());
+            lines += 1;
+        }
         let written = Instant::now();
         while written.elapsed() < Duration::from_micros(100) {
             std::thread::yield_now();

@@ -39,13 +39,15 @@ def test_an_installed_generator_is_measured_and_the_server_agrees(nessen, name):
     else:
         support.need(name)
     server = nessen(DRAIN_DELAY="0s", ACCESS_LOG="off", **UNBROKEN)
-    told = json.loads(start("--json", "--duration", 1, "--connections", 8, "--tools", name, url(server)).stdout)
+    told = json.loads(start("--json", "--duration", 3, "--connections", 8, "--tools", name, url(server)).stdout)
     tool = next(tool for tool in tools.ALL if tool.name == name)
     assert [row["scenario"] for row in told["rows"]] == list(tool.scenarios)
     for row in told["rows"]:
         assert row["state"] == "measured" and row["requests"] > 100 and row["rate"] > 100, row
         assert 0 < row["p50"] <= row["p99"] < 1000 and 1 < row["cpu_us"] < 5000, row
-        assert row["errors"] == row["refused"] == 0 and not row["notes"], row
+        # Where this machine stood still over the end of the time, that is said.
+        notes = [note for note in row["notes"] if not note.startswith("it sent for")]
+        assert row["errors"] == row["refused"] == 0 and not notes, row
         assert abs(row["counted"] - row["requests"]) <= 80 + row["requests"] / 1000, row
 
 
@@ -70,7 +72,7 @@ def test_each_scenario_is_what_it_says(nessen, name):
 def test_a_refusal_is_named(nessen):
     support.need("wrk")
     server = nessen(DRAIN_DELAY="0s", ACCESS_LOG="off", MAX_CONNECTIONS_PER_IP="4")
-    done = start("--duration", 1, "--connections", 8, "--tools", "wrk", url(server), code=1)
+    done = start("--duration", 3, "--connections", 8, "--tools", "wrk", url(server), code=1)
     assert "wrk, GET, kept open: refused by the server:" in done.stdout and "x too_many_connections_from_client" in done.stdout
     assert "answers with status 429" in done.stdout
 
@@ -78,9 +80,9 @@ def test_a_refusal_is_named(nessen):
 def test_h2load_that_ran_out_of_connections_is_noticed(nessen):
     support.need("h2load")
     server = nessen(DRAIN_DELAY="0s", ACCESS_LOG="off", NESSEN_LIMITS_MAX_REQUESTS_PER_CONNECTION="200")
-    rows = json.loads(start("--json", "--duration", 1, "--connections", 2, "--tools", "h2load", url(server), code=None).stdout)["rows"]
+    rows = json.loads(start("--json", "--duration", 3, "--connections", 2, "--tools", "h2load", url(server), code=None).stdout)["rows"]
     http2 = next(row for row in rows if row["scenario"] == tools.HTTP2)
-    assert http2["requests"] < 600 and http2["rate"] > http2["requests"], http2
+    assert http2["requests"] < 600 and http2["rate"] > http2["requests"] / 2, http2
     assert "limits.max_requests_per_connection" in http2["notes"][0]
 
 

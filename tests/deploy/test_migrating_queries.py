@@ -90,10 +90,12 @@ def test_the_alert_of_the_response_time_holds_when_answers_take_over_two_seconds
     def slow():
         """As many again, each held back for a little over two seconds."""
         migration.app.release.clear()
-        threading.Timer(2.1, migration.app.release.set).start()
         asking = [threading.Thread(target=server.get, args=("/hold",)) for _ in range(30)]
         for one in asking:
             one.start()
+        for _ in asking:
+            assert migration.app.held.acquire(timeout=10), "a request did not reach the application"
+        threading.Timer(2.1, migration.app.release.set).start()
         for one in asking:
             one.join()
 

@@ -182,7 +182,7 @@ def test_every_selector_of_the_rules_finds_series(busy):
     for name, matchers in sorted(asked):
         # Outside of Kubernetes nothing has a pod.
         if name not in silent and 'pod!=""' not in matchers:
-            assert prometheus.query(name + matchers), f"nothing for {name}{matchers}"
+            prometheus.await_query(name + matchers)
 
 
 def test_without_traffic_too_nothing_is_wrong_but_what_was_broken(busy):

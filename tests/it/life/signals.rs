@@ -68,16 +68,19 @@ fn a_process_that_reads_a_long_configuration_can_be_told_to_end() {
     let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("long-{}.toml", std::process::id()));
     let hosts: String = (0..20_000).map(|number| format!("\"h{number}.test\",")).collect();
     std::fs::write(&file, format!("[limits]\nallowed_hosts = [{hosts}]\n")).unwrap();
-    let began = Instant::now();
-    let mut process = Process::start(&[("DRAIN_DELAY", "0")], &["--config", file.to_str().unwrap()]);
-    wait_until_it_catches(&process, Signal::TERM);
-    let caught = began.elapsed();
-    process.wait_log("listening", |line| line["message"] == "listening");
-    let listened = began.elapsed();
-    process.signal(Signal::TERM);
-    let code = process.wait_exit(PATIENCE);
+    let run = || {
+        let began = Instant::now();
+        let mut process = Process::start(&[("DRAIN_DELAY", "0")], &["--config", file.to_str().unwrap()]);
+        wait_until_it_catches(&process, Signal::TERM);
+        let caught = began.elapsed();
+        process.wait_log("listening", |line| line["message"] == "listening");
+        let listened = began.elapsed();
+        process.signal(Signal::TERM);
+        assert_eq!(process.wait_exit(PATIENCE), Some(Ok(0)));
+        (caught, listened)
+    };
+    // Reading it is most of the way, so a handler that waits for it comes late, and does so every time.
+    let runs: Vec<_> = (0..3).map(|_| run()).collect();
     let _ = std::fs::remove_file(&file);
-    assert_eq!(code, Some(Ok(0)));
-    // Reading it is most of the way, so a handler that waits for it comes late.
-    assert!(caught < listened / 2, "a handler after {caught:?}, listening after {listened:?}");
+    assert!(runs.iter().any(|(caught, listened)| *caught < *listened / 2), "a handler, listening: {runs:?}");
 }

@@ -141,8 +141,8 @@ fn requests_pipelined_beyond_the_last_are_not_answered() {
 #[test]
 fn a_connection_in_use_closes_at_its_age() {
     let server = Server::start(&[("NESSEN_LIMITS_MAX_CONNECTION_AGE", "1s")]);
-    let mut conn = server.connect();
     let began = Instant::now();
+    let mut conn = server.connect();
     loop {
         conn.send(&get("/badge/a/b.svg"));
         let answer = conn.read_response();

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::busy;
 use crate::support::http1::{Conn, End, get};
@@ -36,8 +36,9 @@ fn is_closed(conn: &mut Conn) -> bool {
     conn.read_to_end(Duration::from_millis(1)).1 != End::Open
 }
 
-fn evicted(server: &Server) -> f64 {
-    server.metrics()["nessen_connections_evicted_total"]
+/// Asked on a connection that has its place: another one would need a place as well.
+fn evicted_by(server: &Server, conn: &mut Conn) -> f64 {
+    server.metrics_on(conn)["nessen_connections_evicted_total"]
 }
 
 #[test]
@@ -53,19 +54,19 @@ fn the_longest_idle_connection_makes_room() {
     for conn in [&mut second, &mut third, &mut newcomer] {
         conn.assert_serves();
     }
-    // Its own connection finds a full house too, in which nothing has been idle for long enough.
-    assert_eq!(evicted(&server), 1.0);
+    assert_eq!(evicted_by(&server, &mut newcomer), 1.0);
 }
 
 #[test]
 fn a_connection_that_never_said_a_word_makes_room() {
     let server = full("3", &[]);
     let mut silent: Vec<Conn> = (0..3).map(|_| server.connect()).collect();
-    pause(IDLE);
-    server.connect().assert_serves();
+    pause(2 * IDLE);
+    let mut newcomer = server.connect();
+    newcomer.assert_serves();
     assert_eventually(PATIENCE, "one of them is closed", || silent.iter_mut().any(is_closed));
     assert_eq!(silent.iter_mut().map(is_closed).filter(|closed| *closed).count(), 1);
-    assert_eq!(evicted(&server), 1.0);
+    assert_eq!(evicted_by(&server, &mut newcomer), 1.0);
 }
 
 /// Of which protocol it will be cannot be told from this.
@@ -77,11 +78,11 @@ fn a_connection_that_stopped_within_the_preface_makes_room() {
         for conn in &mut stopped {
             conn.send(sent.as_bytes());
         }
-        pause(IDLE);
-        server.connect().assert_serves();
+        pause(2 * IDLE);
+        let mut newcomer = server.connect();
+        newcomer.assert_serves();
         assert_eventually(PATIENCE, "one of them is closed", || stopped.iter_mut().any(is_closed));
-        // Who asks for it may need a place as well.
-        assert!(evicted(&server) >= 1.0, "{sent:?}");
+        assert_eq!(evicted_by(&server, &mut newcomer), 1.0, "{sent:?}");
     }
 }
 
@@ -95,12 +96,13 @@ fn requests_under_way_make_room_for_nobody() {
         conn.send(b"world");
         assert_eq!(conn.read_response().status, 200);
     }
-    assert_eq!(evicted(&server), 0.0);
+    assert_eq!(evicted_by(&server, &mut held[0]), 0.0);
 }
 
 #[test]
 fn a_head_that_is_slow_to_come_makes_room() {
     let server = full("3", &[("HEADERS_TIMEOUT", "60s")]);
+    let began = Instant::now();
     let mut slow: Vec<Conn> = (0..3)
         .map(|_| {
             let mut conn = server.connect();
@@ -109,9 +111,12 @@ fn a_head_that_is_slow_to_come_makes_room() {
         })
         .collect();
     // Honest clients are slow at times, so at first there is no room.
-    assert_problem(&server.get("/badge/a/b.svg"), 503, "TOO_MANY_CONNECTIONS");
+    let first = server.get("/badge/a/b.svg");
+    if began.elapsed() < Duration::from_millis(300) {
+        assert_problem(&first, 503, "TOO_MANY_CONNECTIONS");
+    }
     assert_eventually(PATIENCE, "room", || server.get("/badge/a/b.svg").status == 200);
-    assert!(slow.iter_mut().any(is_closed));
+    assert_eventually(PATIENCE, "one of them is closed", || slow.iter_mut().any(is_closed));
 }
 
 #[test]
@@ -145,6 +150,7 @@ fn an_idle_http2_connection_makes_room_with_a_goodbye() {
 #[test]
 fn honest_clients_are_served_beside_a_crowd_that_takes_every_place() {
     let server = full("64", &[]);
+    let began = Instant::now();
     let over = AtomicBool::new(false);
     let words: [&[u8]; 2] = [b"", b"GET / HTTP/1.1\r\nHost: nes"];
     let answers: Vec<u16> = std::thread::scope(|scope| {
@@ -166,13 +172,21 @@ fn honest_clients_are_served_beside_a_crowd_that_takes_every_place() {
         }
         // Until the crowd has been there for longer than it is spared.
         pause(3000);
-        let ask = |_| {
+        let mut answers = Vec::new();
+        while answers.len() < 40 {
             pause(50);
+            let asked = Instant::now();
             let mut conn = server.connect();
             let _ = conn.try_send(&get("/badge/a/b.svg"));
-            conn.try_read_response(PATIENCE).map_or(0, |answer| answer.status)
-        };
-        let answers = (0..40).map(ask).collect();
+            let status = conn.try_read_response(PATIENCE).map_or(0, |answer| answer.status);
+            // Where the machine stood still, the crowd that has come meanwhile is spared for as long again.
+            if asked.elapsed() > Duration::from_millis(250) {
+                assert!(began.elapsed() < 2 * PATIENCE, "it stands still all the time");
+                pause(IDLE);
+                continue;
+            }
+            answers.push(status);
+        }
         over.store(true, Ordering::Relaxed);
         answers
     });

@@ -19,9 +19,9 @@ fn a_line_end_too_many_is_no_head_that_is_late() {
     let server = server();
     for count in [1, 2, 10] {
         let mut conn = server.connect();
+        let began = Instant::now();
         conn.send(&with_extra(count));
         assert_eq!(conn.read_response().status, 200);
-        let began = Instant::now();
         conn.assert_closed();
         let after = began.elapsed();
         assert!(after > Duration::from_millis(1500), "{count} line ends, closed after {after:?}");
@@ -34,8 +34,8 @@ fn a_line_end_too_many_is_no_head_that_is_late() {
 fn line_ends_that_drip_are_no_head_that_is_late() {
     let server = server();
     let mut conn = server.connect();
-    conn.assert_serves();
     let began = Instant::now();
+    conn.assert_serves();
     // Bytes that come after the close are answered by a reset.
     let end = loop {
         let _ = conn.try_send(b"\r\n");
@@ -53,7 +53,7 @@ fn line_ends_that_drip_are_no_head_that_is_late() {
 
 #[test]
 fn a_request_behind_line_ends_is_answered() {
-    let server = server();
+    let server = Server::start(&[("HEADERS_TIMEOUT", "300")]);
     let mut conn = server.connect();
     for (count, cut) in [(1, false), (3, false), (1, true), (2, true)] {
         // In one write with the request before, or by themselves a little later.

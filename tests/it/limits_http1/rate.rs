@@ -120,13 +120,13 @@ fn a_client_that_went_too_far_is_blocked_for_a_while() {
         ("RATE_LIMIT_BLOCK_MS", "3000"),
     ]);
     let mut conn = server.connect();
-    let refused = loop {
+    let (refused, began) = loop {
+        let asked = Instant::now();
         let answer = ask(&mut conn);
         if answer.status == 429 {
-            break answer;
+            break (answer, asked);
         }
     };
-    let began = Instant::now();
     assert_eq!(refused.header("retry-after"), Some("3"));
     // Gauges are refreshed now and then, not with every request.
     let sources = |count: f64| server.metrics()["nessen_rate_limit_blocked_sources"] == count;

@@ -1,5 +1,7 @@
 //! Which requests, and how many at a time.
 
+use rustix::process::Signal;
+
 use crate::support::http1::{Conn, get, post, post_head};
 use crate::support::problem::assert_problem;
 use crate::support::server::{Server, rejections};
@@ -122,9 +124,13 @@ fn requests_sent_at_once_are_served_in_turn_with_those_of_others() {
     let server = Server::start(&[("NESSEN_SERVER_WORKERS", "1")]);
     let paths: Vec<String> = (0..4).map(|number| format!("/badge/client/{number}.svg")).collect();
     let mut greedy: Vec<Conn> = paths.iter().map(|_| server.connect()).collect();
+    // All of it is there before the first of it is read.
+    server.signal(Signal::STOP);
+    assert_eventually(PATIENCE, "it stands still", || server.states().iter().all(|state| *state == 'T'));
     for (conn, path) in greedy.iter_mut().zip(&paths) {
         conn.send(&get(path).repeat(EACH));
     }
+    server.signal(Signal::CONT);
     for conn in &mut greedy {
         for number in 0..EACH {
             assert_eq!(conn.read_response().status, 200, "{number}");

@@ -49,7 +49,7 @@ fn a_client_that_sips_is_reset() {
 
 #[test]
 fn a_client_that_reads_is_served_to_the_end() {
-    let server = start(&[("WRITE_TIMEOUT", "700"), ("NESSEN_LIMITS_MIN_SEND_RATE", "10000 B/s after 500ms")]);
+    let server = start(&[("WRITE_TIMEOUT", "3s"), ("NESSEN_LIMITS_MIN_SEND_RATE", "10000 B/s after 2s")]);
     let mut conn = ask_for_much(&server);
     let answer = conn.read_response();
     assert_eq!((answer.status, answer.body.len()), (200, LARGE));
@@ -75,12 +75,12 @@ fn an_answer_that_is_not_taken_holds_its_permit() {
     let server = start(&[("MAX_IN_FLIGHT", "1")]);
     let mut reader = ask_for_much(&server);
     // The answer has begun: the request is over, its answer is not.
-    assert!(reader.sip(1).unwrap_or(0) == 1 || reader.peek(1, Instant::now() + PATIENCE).is_ok());
+    assert!(reader.peek(1, Instant::now() + PATIENCE).is_ok());
     let mut other = server.connect();
     other.send(&post(b"me too"));
     assert_problem(&other.read_response(), 503, "OVERLOADED");
     server.assert_refused_once("overloaded");
-    let _ = reader.read_to_end(Duration::from_secs(2));
+    assert_eq!(reader.read_response().body.len(), LARGE);
     assert_eventually(PATIENCE, "the permit back", || {
         other.send(&post(b"me too"));
         other.read_response().status == 200

@@ -8,7 +8,7 @@ use crate::support::http2::{
     ACK, H2, NO_ERROR, PING, PREFACE, PROTOCOL_ERROR, SETTINGS, frame, get, request, settings,
 };
 use crate::support::server::Server;
-use crate::support::{PATIENCE, pause};
+use crate::support::{PATIENCE, assert_eventually, pause};
 
 #[test]
 fn any_frame_in_place_of_settings_ends_the_connection() {
@@ -50,8 +50,8 @@ fn a_connection_that_goes_away_finishes_what_is_open() {
 #[test]
 fn a_connection_in_use_goes_away_at_its_age() {
     let server = Server::start(&[("NESSEN_LIMITS_MAX_CONNECTION_AGE", "1s")]);
-    let mut h2 = H2::open(server.address);
     let began = Instant::now();
+    let mut h2 = H2::open(server.address);
     let mut stream = 1;
     while h2.goaways.is_empty() {
         assert!(began.elapsed() < PATIENCE, "still open after {:?}", began.elapsed());
@@ -69,8 +69,9 @@ fn a_full_house_answers_probes_and_nothing_else() {
     let server = Server::start(&[("MAX_CONNECTIONS", "2"), ("MAX_CONNECTIONS_PER_IP", "0")]);
     let mut held = [H2::open(server.address), H2::open(server.address)];
     for h2 in &mut held {
-        h2.assert_serves(1);
+        h2.send(&request(1, "POST", "/echo", &[], false));
     }
+    assert_eventually(PATIENCE, "requests under way", || server.requests_active() >= 2.0);
     let mut third = H2::open(server.address);
     third.send(&get(1, "/ready"));
     assert_eq!(third.answer(1).status, Some(200));

@@ -112,13 +112,15 @@ fn the_names_of_the_sister_services_mean_the_same_here() {
         ("RATE_LIMIT_DEFAULT_BURST", "3"),
     ]);
     let mut conn = talos.connect();
-    let answers: Vec<_> = (0..4)
-        .map(|_| {
-            conn.send(&get("/badge/a/b.svg"));
-            conn.read_response()
-        })
-        .collect();
-    assert_eq!(answers.iter().map(|answer| answer.status).collect::<Vec<_>>(), [200, 200, 200, 429]);
+    let began = Instant::now();
+    let mut answers = Vec::new();
+    while answers.last().is_none_or(|answer: &crate::support::http1::Response| answer.status == 200) {
+        conn.send(&get("/badge/a/b.svg"));
+        answers.push(conn.read_response());
+    }
+    let granted = answers.len() - 1;
+    assert!(granted >= 3 && granted as f64 <= 3.0 + 2.0 * began.elapsed().as_secs_f64(), "{granted}");
+    assert_eq!(answers[granted].status, 429);
     assert_eq!(answers[0].header("ratelimit-policy"), Some("\"default\";q=2;w=1"));
     let off = Server::start(&[("RATE_LIMIT_ENABLED", "false"), ("RATE_LIMIT_MAX_REQUESTS", "1")]);
     let mut conn = off.connect();
@@ -188,13 +190,13 @@ fn a_user_with_the_permissions_that_the_page_names_may_ask() {
     let user = [&["ACL", "SETUSER", "nessen", "on", ">hunter2"][..], &rules].concat();
     assert_eq!(redis.ask(&user), "+OK");
     let url = format!("redis://nessen:hunter2@{}/1", redis.address);
-    let server = sharing_at(&url, &[("RATE_LIMIT_MAX_REQUESTS", "1000")]);
+    let server = sharing_at(&url, &[("RATE_LIMIT_MAX_REQUESTS", "1000"), PATIENT]);
     await_up(&server, true);
     assert_eq!(server.get("/badge/a/b.svg").status, 200);
     // One that may not write is found out before a request asks.
     let fewer = [&["ACL", "SETUSER", "nessen", "-set"][..]].concat();
     assert_eq!(redis.ask(&fewer), "+OK");
-    let without = sharing_at(&url, &[("RATE_LIMIT_MAX_REQUESTS", "1000")]);
+    let without = sharing_at(&url, &[("RATE_LIMIT_MAX_REQUESTS", "1000"), PATIENT]);
     without.wait_log("why", |line| line["kind"] == "error");
     assert_eq!(without.get("/badge/a/b.svg").status, 200);
     assert_eq!(questions(&without), 0.0);

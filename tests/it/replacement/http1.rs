@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -120,7 +120,10 @@ where
         };
         request += 1;
         let body = format!("client {number} request {request}");
-        match tokio::time::timeout(Duration::from_secs(15), exchange(&mut open, &body)).await {
+        let asked = Instant::now();
+        let exchanged = tokio::time::timeout(Duration::from_secs(15), exchange(&mut open, &body)).await;
+        tally.took(asked.elapsed());
+        match exchanged {
             Ok(Ok(close)) => {
                 tally.answered();
                 stream = (!close).then_some(open);

@@ -8,7 +8,7 @@ use rustix::process::Signal;
 use super::places::{Places, Process, roll};
 use super::{Tally, assert_nothing_lost, http1, rounds, runtime, start};
 use crate::proxy::TempFile;
-use crate::support::front::{Ca, Front};
+use crate::support::front::{Ca, Front, Manners};
 use crate::support::server::Server;
 
 /// An upstream that says good-bye: `Connection: close` and GOAWAY.
@@ -48,18 +48,19 @@ fn no_post_is_lost_where_an_upstream_of_http_2_is_replaced() {
     assert_nothing_lost("upstream-h2c", &tally, &codes, rounds as u64 * 100);
 }
 
-/// With something before each that terminates TLS.
+/// With something before each that terminates TLS. That one may not lose any either: it waits for who begins.
 #[test]
 fn no_post_is_lost_where_an_upstream_within_tls_is_replaced() {
     let (rounds, places, ca) = (rounds(4), Places::new(2), Ca::new("one"));
     let issued = ca.issue(&["127.0.0.1"]);
+    let patient = || Manners { alpn: vec!["http/1.1"], patient: true, ..Manners::default() };
     let fronts: Vec<_> =
-        places.addresses().into_iter().map(|address| Front::start(address, &issued)).collect();
+        places.addresses().into_iter().map(|address| Front::with(address, &issued, patient())).collect();
     let urls: Vec<_> = fronts.iter().map(Front::url).collect();
     let file = TempFile::new("ca.pem", &ca.pem());
     let proxy = start(&[("UPSTREAM", &urls.join(",")), ("NESSEN_UPSTREAM_CA", file.path())]);
     let running = places.addresses().into_iter().map(|address| (address, serve_at(address))).collect();
-    let rolled = roll(rounds, Signal::TERM, running, serve_at, proxy.address, 100, http1::client);
+    let rolled = roll(rounds, Signal::TERM, running, serve_at, proxy.address, 30, http1::client);
     let (tally, codes) = runtime().block_on(rolled);
     assert_nothing_lost("upstream-https", &tally, &codes, rounds as u64 * 100);
 }

@@ -92,6 +92,8 @@ pub(crate) struct Manners {
     pub(crate) rude: bool,
     /// TLS 1.2 alone.
     pub(crate) old: bool,
+    /// The upstream is connected to when something has been asked, and waited for while nobody listens.
+    pub(crate) patient: bool,
 }
 
 /// A running front. Ends with the test.
@@ -183,6 +185,22 @@ async fn serve(
         // Held open: what was said has to be enough.
         while stream.read(&mut hello).await? > 0 {}
         return Ok(());
+    }
+    if manners.patient {
+        let mut outer = TlsAcceptor::from(config).accept(stream).await?;
+        let mut asked = vec![0; 16 << 10];
+        let count = outer.read(&mut asked).await?;
+        let mut inner = loop {
+            match TcpStream::connect(upstream).await {
+                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                    tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+                }
+                connected => break connected?,
+            }
+        };
+        inner.set_nodelay(true)?;
+        inner.write_all(&asked[..count]).await?;
+        return copy_bidirectional(&mut outer, &mut inner).await.map(|_| ());
     }
     let mut inner = TcpStream::connect(upstream).await?;
     let _ = inner.set_nodelay(true);

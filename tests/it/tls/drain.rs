@@ -11,7 +11,7 @@ use crate::support::pause;
 
 #[test]
 fn idle_connections_end_in_order_and_none_in_the_middle() {
-    let mut secure = Secure::start(&[("DRAIN_DELAY", "1s"), ("SHUTDOWN_TIMEOUT", "10s")]);
+    let mut secure = Secure::start(&[("DRAIN_DELAY", "3s"), ("SHUTDOWN_TIMEOUT", "10s")]);
     let config = secure.client().config();
     let (mut idle, mut busy) = (shake(&secure, &config), shake(&secure, &config));
     ask(&mut idle, "/health").unwrap();

@@ -63,7 +63,7 @@ fn it_leads_to_no_host_that_is_none_of_ours() {
 
 #[test]
 fn it_has_the_clocks_and_places_of_the_main_port() {
-    let (secure, address) = redirecting(&[("HEADERS_TIMEOUT", "300ms"), ("MAX_CONNECTIONS_PER_IP", "3")]);
+    let (secure, address) = redirecting(&[("HEADERS_TIMEOUT", "3s"), ("MAX_CONNECTIONS_PER_IP", "3")]);
     let mut slow = Conn::open(address);
     slow.send(b"GET / HTT");
     assert_eq!(slow.read_response().status, 408);

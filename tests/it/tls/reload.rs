@@ -48,7 +48,7 @@ fn a_change_of_the_files_is_found_without_a_signal_and_in_the_sandbox() {
     let new = secure.ca.sign(&[HOST]);
     put(&secure.folder, "own", &new);
     assert_eventually(PATIENCE, "the new certificate", || shown(&secure) == der(&new[0]));
-    assert_eq!(reloads(&secure, "ok"), 1.0);
+    assert_eventually(PATIENCE, "it is counted", || reloads(&secure, "ok") == 1.0);
 }
 
 /// A volume of Kubernetes: files are symlinks through `..data`, which is replaced as a whole.

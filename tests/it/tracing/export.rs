@@ -1,5 +1,6 @@
 //! A collector that is slow, gone, hostile or full of itself: requests go on, and what is lost is counted.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -54,6 +55,7 @@ fn a_collector_that_is_gone_costs_spans_and_no_request() {
         let log = server.log();
         log.iter().filter(|line| line["message"].to_string().contains("cannot be handed over")).count()
     };
+    assert_eventually(PATIENCE, "it is said", || said(&server) >= 1);
     assert_eq!(said(&server), 1);
     // Once it is there, what waits is taken.
     drop(dead);
@@ -71,7 +73,9 @@ fn a_collector_that_never_answers_holds_up_nobody() {
         asks(&server, 20);
         collector.will(Manner::Take);
         assert_eventually(PATIENCE, "all are taken in the end", || count(&server, EXPORTED) == 80.0);
-        assert_eq!(collector.spans().len(), 80);
+        // One batch may be handed over twice, where the collector took it and was too late to say so.
+        let ids: BTreeSet<_> = collector.spans().into_iter().map(|span| span.id).collect();
+        assert_eq!(ids.len(), 80);
         server.wait_log("it is well again", |line| line["message"] == "the collector takes traces again");
     }
 }

@@ -110,7 +110,7 @@ fn what_fails_is_told_from_what_a_client_did_wrong() {
     let server = traced(
         &collector,
         &upstream,
-        &[("NESSEN_UPSTREAM_FIRST_BYTE_TIMEOUT", "200ms"), ("NESSEN_UPSTREAM_RETRIES", "0")],
+        &[("NESSEN_UPSTREAM_FIRST_BYTE_TIMEOUT", "2s"), ("NESSEN_UPSTREAM_RETRIES", "0")],
     );
     for (path, fault, status, failed, error, attempt_failed, attempt_error) in [
         ("/teapot", "status=418", "418", false, "", true, "418"),
@@ -216,6 +216,11 @@ fn a_span_lasts_from_the_first_byte_to_the_last() {
     let server = traced(&collector, &upstream, &[]);
     let mut client = Client::open(server.address);
     client.send(b"GET /slow HTTP/1.1\r\nHost: nessen.test\r\nX-Token: slow\r\nX-Fault: events\r\n");
+    // It begins where the server reads it.
+    let mut scraper = server.connect();
+    assert_eventually(PATIENCE, "its first byte is read", || {
+        server.metrics_on(&mut scraper)["http_connections_active{protocol=\"http/1.1\"}"] >= 2.0
+    });
     pause(120);
     client.send(b"\r\n");
     client.head().unwrap();
