@@ -6,6 +6,9 @@ use super::value::Value;
 use super::{ClientAuth, Config};
 use crate::tls::server::{InUse, Part};
 
+const NAMELESS: &str = "names no host among its subject alternative names: clients that ask for one by name \
+                       refuse it";
+
 /// Reads every file, so that whatever is wrong with one is known before anything is served.
 pub(super) fn check(
     settings: &Settings,
@@ -27,9 +30,11 @@ pub(super) fn check(
     let (_, read) = options.load(None);
     let faults = match read {
         Ok(identity) => {
-            let expired = identity.certificates.iter().filter(|certificate| certificate.has_expired());
-            let note = |one: &InUse| format!("tls.cert: {}: has expired", one.path.display());
-            notes.extend(expired.map(note));
+            let note = |one: &InUse, what: &str| format!("tls.cert: {}: {what}", one.path.display());
+            for one in &identity.certificates {
+                notes.extend(one.has_expired().then(|| note(one, "has expired")));
+                notes.extend((!one.names_host).then(|| note(one, NAMELESS)));
+            }
             return;
         }
         Err(faults) => faults,
@@ -79,6 +84,7 @@ pub(super) mod tests {
 
     use rcgen::{CertificateParams, KeyPair};
 
+    use super::NAMELESS;
     use crate::config::{Machine, Sources, load};
 
     pub(in crate::config) struct Folder(pub(in crate::config) PathBuf);
@@ -147,6 +153,15 @@ pub(super) mod tests {
         folder.write("a.key", &key.serialize_pem());
         let notes = folder.load(&[("TLS_CERT", "@/a.pem"), ("TLS_KEY", "@/a.key")]).unwrap().notes;
         assert!(notes.iter().any(|note| note.ends_with("/a.pem: has expired")), "{notes:?}");
+        assert!(!notes.iter().any(|note| note.ends_with(NAMELESS)), "{notes:?}");
+    }
+
+    #[test]
+    fn a_certificate_that_no_client_will_take_for_a_host_is_noted() {
+        let folder = Folder::new("nameless");
+        folder.identity("a", &[]);
+        let notes = folder.load(&[("TLS_CERT", "@/a.pem"), ("TLS_KEY", "@/a.key")]).unwrap().notes;
+        assert!(notes.iter().any(|note| note.ends_with(&format!("/a.pem: {NAMELESS}"))), "{notes:?}");
     }
 
     #[test]

@@ -89,6 +89,9 @@ pub struct InUse {
     pub path: PathBuf,
     /// Until when it is valid, since 1970; `None` where that cannot be read.
     pub not_after: Option<Duration>,
+    /// Whether it names a host among its subject alternative names (RFC 9525 section 6.3): clients that ask for
+    /// one by name refuse it otherwise.
+    pub names_host: bool,
 }
 
 impl InUse {
@@ -185,7 +188,11 @@ impl ServerOptions {
                 Ok(key) => names.add(key, &facts),
                 Err(problem) => faults.push(unfit(path, key_path, &problem)),
             }
-            certificates.push(InUse { path: path.clone(), not_after: facts.not_after });
+            certificates.push(InUse {
+                path: path.clone(),
+                not_after: facts.not_after,
+                names_host: !facts.hosts.is_empty(),
+            });
         }
         let verifier = match self.verifier(read) {
             Ok(verifier) => verifier,

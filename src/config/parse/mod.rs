@@ -14,7 +14,7 @@ use super::source::Raw;
 use super::value::{METHODS, Value};
 use crate::client_address::TrustedProxies;
 use crate::limits::rate::{KeyBy, RedisUrl};
-use crate::units::{parse_duration, parse_rate, parse_size};
+use crate::units::{UnitError, parse_duration, parse_rate, parse_size};
 
 /// What `private` and `TRUST_PROXY=true` stand for: loopback, link-local and private ranges.
 const PRIVATE: [&str; 8] = [
@@ -56,6 +56,9 @@ pub(super) fn parse(key: &Key, raw: &Raw, seconds: bool) -> Result<Value, String
     }
 }
 
+/// Where the name of a variable says what its integers count.
+const NO_SECONDS: &str = "not a duration: write seconds (30), or units of h, m, s, ms (30s, 1m30s)";
+
 fn scalar(key: &Key, text: &str, seconds: bool) -> Result<Value, String> {
     if key.off && is_off(key.kind, text) {
         return Ok(Value::Off);
@@ -73,6 +76,10 @@ fn scalar(key: &Key, text: &str, seconds: bool) -> Result<Value, String> {
         Kind::Time { min, max } => {
             let duration = match text.parse::<u64>() {
                 Ok(count) if seconds => Duration::from_secs(count),
+                _ if seconds => parse_duration(text).map_err(|error| match error {
+                    UnitError::Duration => NO_SECONDS.to_owned(),
+                    other => other.to_string(),
+                })?,
                 _ => parse_duration(text).map_err(|error| error.to_string())?,
             };
             let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
@@ -360,5 +367,6 @@ mod tests {
         let read = |text: &str| parse(key, &Raw::Text(text.to_owned()), true);
         assert_eq!(read("45"), Ok(Value::Time(Duration::from_secs(45))));
         assert_eq!(read("1500ms"), Ok(Value::Time(Duration::from_millis(1500))));
+        assert_eq!(read("soon"), Err(NO_SECONDS.to_owned()));
     }
 }
