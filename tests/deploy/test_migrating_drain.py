@@ -84,7 +84,7 @@ def test_what_outlasts_the_drain_is_cut_off_and_the_exit_code_says_so(migration,
     began = time.monotonic()
     server.signal()
     assert server.wait(10) == 3
-    assert 1 <= time.monotonic() - began < 10
+    assert 1 <= time.monotonic() - began < 3
     assert isinstance(held.end(), OSError), "a connection that ends, not an answer"
 
 

@@ -90,6 +90,7 @@ fn the_stream_begins_with_the_past_and_brings_a_sample_a_second() {
         let apart = pair[1] - pair[0];
         assert!((200..10_000).contains(&apart), "{ends:?}");
     }
+    assert!(ends[3] - ends[0] >= 2500, "{ends:?}");
     let last = &samples[3];
     assert_eq!(last["state"]["phase"], "Running, ready");
     assert!(last["sample"]["c"][1].as_u64() >= Some(2), "one client, and who looks on");

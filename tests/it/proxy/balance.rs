@@ -93,11 +93,15 @@ fn all_left_alone_is_a_502_at_once_and_not_for_ever() {
     let urls: Vec<_> = dead.iter().map(DeadPort::url).collect();
     let table = TempFile::new("all.toml", &route("/", &urls));
     let server = proxy_with(&table, &[("NESSEN_UPSTREAM_EJECT_TIME", "200ms")]);
-    for _ in 0..30 {
-        let began = Instant::now();
-        ask(&server, &Request::get("t", "ok")).assert_refusal(502, "UPSTREAM_UNREACHABLE");
-        assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
-    }
+    let mut times: Vec<Duration> = (0..30)
+        .map(|_| {
+            let began = Instant::now();
+            ask(&server, &Request::get("t", "ok")).assert_refusal(502, "UPSTREAM_UNREACHABLE");
+            began.elapsed()
+        })
+        .collect();
+    times.sort();
+    assert!(times[15] < Duration::from_millis(200) && times[29] < Duration::from_secs(3), "{times:?}");
     let [dead, _other] = dead;
     let _alive = dead.listen("alive");
     let served = || ask(&server, &Request::get("t", "ok")).status == 200;

@@ -279,9 +279,13 @@ fn an_upstream_nobody_listens_at_is_told_at_once() {
     let dead = crate::support::upstream::DeadPort::new();
     let server = proxy_to(&dead.url(), &[]);
     for request in [Request::get("t", "ok"), Request::post("t", "ok", b"body")] {
-        let began = Instant::now();
-        ask(&server, &request).assert_refusal(502, "UPSTREAM_UNREACHABLE");
-        assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+        let times = [(); 3].map(|()| {
+            let began = Instant::now();
+            ask(&server, &request).assert_refusal(502, "UPSTREAM_UNREACHABLE");
+            began.elapsed()
+        });
+        let within = |limit| times.iter().filter(|time| **time < Duration::from_secs(limit)).count();
+        assert!(within(1) >= 2 && within(4) == 3, "{times:?}");
     }
     ask2(&server, &Request::get("t", "ok")).unwrap().assert_refusal(502, "UPSTREAM_UNREACHABLE");
     assert!(server.rejections("upstream_unreachable") >= 3.0);

@@ -145,7 +145,7 @@ fn all_upstreams_down_is_said_at_once() {
     let urls: Vec<_> = dead.iter().map(DeadPort::url).collect();
     let table = TempFile::new("down.toml", &route("/", &urls));
     let server = proxy_with(&table, &[]);
-    let mut slowest = Duration::ZERO;
+    let mut times = Vec::new();
     for number in 0..40 {
         let mut client = Client::open(server.address);
         let request = match number % 2 {
@@ -154,9 +154,11 @@ fn all_upstreams_down_is_said_at_once() {
         };
         let began = Instant::now();
         client.ask(&request).assert_refusal(502, "UPSTREAM_UNREACHABLE");
-        slowest = slowest.max(began.elapsed());
+        times.push(began.elapsed());
     }
-    assert!(slowest < Duration::from_secs(3), "{slowest:?}");
+    times.sort();
+    // One of them may meet a machine that stands still; a connection that is waited for takes 5 s.
+    assert!(times[20] < Duration::from_millis(200) && times[39] < Duration::from_secs(3), "{times:?}");
     // The connection to the client is none the worse.
     let mut client = Client::open(server.address);
     for _ in 0..5 {

@@ -46,13 +46,7 @@ fn redis_is_killed_and_started_again_and_no_request_fails() {
     });
     for seen in &seen {
         assert_eq!(seen.statuses.keys().copied().collect::<Vec<_>>(), [200], "{:?}", seen.statuses);
-        // This machine may stand still now and then; who waits for Redis does so every time.
-        assert!(
-            seen.slow <= 3 && seen.slowest < Duration::from_secs(5),
-            "{} up to {:?}",
-            seen.slow,
-            seen.slowest
-        );
+        assert!(seen.slowest < Duration::from_secs(1), "{:?}", seen.slowest);
     }
     for server in &servers {
         assert!(fallbacks(server) > 0.0);

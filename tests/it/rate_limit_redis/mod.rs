@@ -68,8 +68,6 @@ fn status(conn: &mut Conn) -> u16 {
 struct Seen {
     statuses: BTreeMap<u16, usize>,
     slowest: Duration,
-    /// Those that took longer than a second.
-    slow: usize,
 }
 
 /// Asks on one connection until `over`, with a pause in between.
@@ -80,7 +78,6 @@ fn go_on(server: &Server, over: &AtomicBool, pause: Duration) -> Seen {
         let begun = Instant::now();
         *seen.statuses.entry(status(&mut conn)).or_default() += 1;
         seen.slowest = seen.slowest.max(begun.elapsed());
-        seen.slow += usize::from(begun.elapsed() > Duration::from_secs(1));
         std::thread::sleep(pause);
     }
     seen

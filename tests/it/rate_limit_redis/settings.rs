@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::support::folder::Folder;
+use crate::support::http1::Response;
 use crate::support::server::Process;
 
 /// The errors of a start that must fail for bad configuration.
@@ -114,7 +115,7 @@ fn the_names_of_the_sister_services_mean_the_same_here() {
     let mut conn = talos.connect();
     let began = Instant::now();
     let mut answers = Vec::new();
-    while answers.last().is_none_or(|answer: &crate::support::http1::Response| answer.status == 200) {
+    while answers.last().is_none_or(|answer: &Response| answer.status == 200) {
         conn.send(&get("/badge/a/b.svg"));
         answers.push(conn.read_response());
     }

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::process::Signal;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -120,10 +120,7 @@ where
         };
         request += 1;
         let body = format!("client {number} request {request}");
-        let asked = Instant::now();
-        let exchanged = tokio::time::timeout(Duration::from_secs(15), exchange(&mut open, &body)).await;
-        tally.took(asked.elapsed());
-        match exchanged {
+        match tokio::time::timeout(Duration::from_secs(15), exchange(&mut open, &body)).await {
             Ok(Ok(close)) => {
                 tally.answered();
                 stream = (!close).then_some(open);

@@ -60,12 +60,6 @@ impl Tally {
         self.failures.lock().unwrap().push(failure);
     }
 
-    /// Notes how long a request took, which is a moment otherwise: a machine that needs as long as the delay
-    /// for it does not run somebody in time either.
-    fn took(&self, time: Duration) {
-        self.stall.fetch_max(time.as_millis() as u64, Ordering::Relaxed);
-    }
-
     /// Watches the machine: a client that is not run does not notice anything in time.
     async fn watch_stalls(&self) {
         const TICK: Duration = Duration::from_millis(10);
@@ -198,7 +192,6 @@ where
         let address = old.server.address;
         codes.push(blocking(move || old.server.wait_exit(PATIENCE)).await.and_then(Result::ok));
         balancer.remove(address);
-        tally.took(Duration::from_millis(balancer.slowest.swap(0, Ordering::Relaxed)));
         left -= 1;
         if unfair < rounds && tally.pardon_stall() {
             (left, unfair) = (left + 1, unfair + 1);

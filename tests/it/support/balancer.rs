@@ -2,7 +2,7 @@
 //! whether it is ready, sends new connections to one that is, and leaves those that are open alone.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -26,20 +26,14 @@ pub(crate) struct Balancer {
     pub(crate) address: SocketAddr,
     backends: Arc<Mutex<Vec<Backend>>>,
     turn: Arc<AtomicUsize>,
-    /// Longest time, in milliseconds, that a backend took to say whether it is ready.
-    pub(crate) slowest: Arc<AtomicU64>,
 }
 
 impl Balancer {
     /// Listens, with no backend yet.
     pub(crate) async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let balancer = Self {
-            address: listener.local_addr().unwrap(),
-            backends: Arc::default(),
-            turn: Arc::default(),
-            slowest: Arc::default(),
-        };
+        let balancer =
+            Self { address: listener.local_addr().unwrap(), backends: Arc::default(), turn: Arc::default() };
         tokio::spawn(balancer.clone().poll());
         tokio::spawn(balancer.clone().accept(listener));
         balancer
@@ -71,11 +65,8 @@ impl Balancer {
             let addresses: Vec<_> = self
                 .with(|backends| backends.iter().map(|backend| (backend.address, backend.asked)).collect());
             for (address, asked) in addresses {
-                let began = tokio::time::Instant::now();
                 // No answer at all says more about the machine than about the backend.
                 let asked = tokio::time::timeout(Duration::from_secs(1), is_ready(asked)).await;
-                let took = u64::try_from(began.elapsed().as_millis()).unwrap();
-                self.slowest.fetch_max(took, Ordering::Relaxed);
                 let Ok(ready) = asked.map(|ready| ready.unwrap_or(false)) else { continue };
                 self.with(|backends| {
                     for backend in backends.iter_mut().filter(|backend| backend.address == address) {

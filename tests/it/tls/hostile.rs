@@ -41,7 +41,7 @@ fn ends(stream: &mut impl Read, since: Instant) -> Duration {
 #[test]
 fn a_handshake_has_its_time_however_its_bytes_come() {
     let secure = Secure::start(&[
-        ("NESSEN_TLS_HANDSHAKE_TIMEOUT", "700ms"),
+        ("NESSEN_TLS_HANDSHAKE_TIMEOUT", "2s"),
         ("HEADERS_TIMEOUT", "1h"),
         ("IDLE_TIMEOUT", "1h"),
     ]);
@@ -68,12 +68,11 @@ fn a_handshake_has_its_time_however_its_bytes_come() {
             }
             assert!(begun.elapsed() < PATIENCE, "still open");
         };
-        assert!(ended >= Duration::from_millis(690), "{first}: {ended:?}");
+        assert!(ended >= Duration::from_millis(1990), "{first}: {ended:?}");
     }
-    // Who asks here has no longer, and where this machine has no time for it, is one as well.
-    assert_eventually(PATIENCE, "four", || secure.handshakes("timeout") >= 4.0);
-    assert!(secure.samples()["nessen_rejections_total{reason=\"tls_handshake_timeout\"}"] >= 4.0);
-    assert_eventually(PATIENCE, "four lines", || secure.reason_lines("tls_handshake_timeout") >= 4);
+    assert_eventually(PATIENCE, "four", || secure.handshakes("timeout") == 4.0);
+    assert_eq!(secure.samples()["nessen_rejections_total{reason=\"tls_handshake_timeout\"}"], 4.0);
+    assert_eventually(PATIENCE, "four lines", || secure.reason_lines("tls_handshake_timeout") == 4);
 }
 
 #[test]

@@ -127,7 +127,7 @@ async fn a_bucket_is_gone_once_it_would_be_full() {
     let slow = Policy { block: SECOND * 9, burst: 1, ..POLICY };
     let many = Policy { window: SECOND * 60, ..fast };
     for (policy, asks, least, most) in
-        [(fast, 1, 0, 1), (many, 60, 1, 3_601), (POLICY, 1, 5_000, 10_001), (slow, 2, 5_000, 10_001)]
+        [(fast, 1, 0, 1), (many, 60, 2_600, 3_601), (POLICY, 1, 9_000, 10_001), (slow, 2, 9_000, 10_001)]
     {
         send(&mut connection, &redis::cmd("FLUSHALL")).await;
         let ask = Ask::new("bucket", &policy);
